@@ -1,0 +1,4 @@
+//! Bytes ↔ values. No sockets, no clocks, no policy.
+
+pub mod basic_auth;
+pub mod http1;
