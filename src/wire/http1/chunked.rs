@@ -93,7 +93,7 @@ impl State {
                 digits: if *digits < 16 { digits + 1 } else { return Err(ChunkError::Size) },
             },
             (Self::Extension { size, .. }, b'\r') => Self::SizeLf { size: *size },
-            (Self::Extension { size, length }, b'\t' | 0x20..0x7f | 0x80..)
+            (Self::Extension { size, length }, b'\t' | 0x20..=0x7e | 0x80..)
                 if *length < MAX_EXTENSION =>
             {
                 Self::Extension { size: *size, length: length + 1 }

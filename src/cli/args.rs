@@ -1,0 +1,95 @@
+//! The command line, made from the table of settings.
+
+use std::path::PathBuf;
+
+use clap::{Arg, ArgAction, ArgMatches, Command};
+
+use crate::config::table::{Repeat, Row, TABLE};
+use crate::config::{Layers, Origin};
+
+pub(super) const SERVE: &str = "serve";
+pub(super) const HEALTHCHECK: &str = "healthcheck";
+pub(super) const CHECK_CONFIG: &str = "check-config";
+const CONFIG: &str = "config";
+const CONFIG_VARIABLE: &str = "SAMI_PROXY_CONFIG";
+
+const PRECEDENCE: &str = "Every setting is also an environment variable, SAMI_PROXY_ and its name in \
+capitals (SAMI_PROXY_AUTH, SAMI_PROXY_ALLOW_TO), and a key of the TOML file of --config. Flags win over \
+variables over the file.";
+
+/// The whole command line.
+pub(super) fn command() -> Command {
+    let serve = Command::new(SERVE)
+        .about("Run the proxy")
+        .after_help(PRECEDENCE)
+        .args(settings())
+        .arg(
+            Arg::new(CHECK_CONFIG)
+                .long(CHECK_CONFIG)
+                .action(ArgAction::SetTrue)
+                .help("Print the settings that hold and where they come from, then stop"),
+        );
+    let healthcheck = Command::new(HEALTHCHECK)
+        .about("Ask the proxy on this machine whether it is well; takes the settings of `serve`")
+        .after_help(PRECEDENCE)
+        .args(settings().map(|arg| arg.hide(true)));
+    Command::new("sami-proxy")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about("A forward proxy for reaching LLM APIs")
+        .subcommands([serve, healthcheck])
+}
+
+fn settings() -> impl Iterator<Item = Arg> {
+    let config = Arg::new(CONFIG).long(CONFIG).value_name("FILE").help("Settings in TOML");
+    TABLE.iter().map(setting).chain([config])
+}
+
+fn setting(row: &'static Row) -> Arg {
+    let mut help = row.help.to_owned();
+    if !row.default.is_empty() && !row.is_switch() {
+        help.push_str(" [default: ");
+        help.push_str(row.default);
+        help.push(']');
+    }
+    if row.repeat != Repeat::Once {
+        help.push_str(" (may be repeated)");
+    }
+    let arg = Arg::new(row.key).long(row.key).help(help).action(ArgAction::Append);
+    if row.is_switch() {
+        // `--open` alone means yes; `--open=false` overrides a variable or the file.
+        arg.num_args(0..=1).require_equals(true).default_missing_value("true").value_name("BOOL")
+    } else {
+        arg.value_name(row.value)
+    }
+}
+
+/// Puts the flags that were given over `layers`.
+pub(super) fn apply(flags: &ArgMatches, layers: &mut Layers) {
+    for row in TABLE {
+        if let Some(values) = flags.get_many::<String>(row.key) {
+            let mut values: Vec<String> = values.cloned().collect();
+            if row.repeat == Repeat::Once {
+                // Given twice: the last one counts, as everywhere.
+                values = values.pop().into_iter().collect();
+            }
+            layers.add_flag(row.key, &values);
+        }
+    }
+}
+
+/// The configuration file, if one was named, and where.
+pub(super) fn config_file(flags: &ArgMatches) -> Option<(PathBuf, Origin)> {
+    if let Some(path) = flags.get_one::<String>(CONFIG) {
+        return Some((path.into(), Origin::Flag(CONFIG)));
+    }
+    let path = std::env::var_os(CONFIG_VARIABLE).filter(|path| !path.is_empty())?;
+    Some((path.into(), Origin::Variable(CONFIG_VARIABLE.to_owned())))
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_command_line_is_consistent() {
+        super::command().debug_assert();
+    }
+}

@@ -1,0 +1,37 @@
+//! The exit codes, and what is said with them.
+
+#![allow(clippy::print_stderr, reason = "the place where errors become words")]
+
+use std::fmt::Display;
+use std::process::ExitCode;
+
+use crate::config::ConfigError;
+
+/// A problem was found: not healthy.
+pub(super) const PROBLEM: u8 = 1;
+/// Bad usage or configuration.
+pub(super) const USAGE: u8 = 2;
+
+/// What clap has to say: help and version are no errors.
+pub(super) fn usage(error: &clap::Error) -> ExitCode {
+    // If not even this can be written there is nobody to tell.
+    drop(error.print());
+    if error.use_stderr() { ExitCode::from(USAGE) } else { ExitCode::SUCCESS }
+}
+
+/// No command was given: the help, as an error.
+pub(super) fn no_command() -> ExitCode {
+    eprintln!("{}", super::args::command().render_help());
+    ExitCode::from(USAGE)
+}
+
+/// A wrong setting: one line.
+pub(super) fn config(error: &ConfigError) -> ExitCode {
+    line(error, USAGE)
+}
+
+/// One line and a code.
+pub(super) fn line(error: impl Display, code: u8) -> ExitCode {
+    eprintln!("error: {error}");
+    ExitCode::from(code)
+}

@@ -1,0 +1,65 @@
+//! Words in, exit code out: the only place with clap and standard output.
+
+mod args;
+mod check_config;
+mod exit;
+mod healthcheck;
+mod serve;
+mod telling;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use crate::config::{ConfigError, Layers, Origin};
+
+/// Runs the program with `arguments` and tells how it went: 0 good, 1 a problem was found, 2 bad
+/// usage or configuration.
+pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
+    let matches = match args::command().try_get_matches_from(arguments) {
+        Ok(matches) => matches,
+        Err(error) => return exit::usage(&error),
+    };
+    match matches.subcommand() {
+        Some((args::SERVE, flags)) => match layers(flags) {
+            Ok(layers) if flags.get_flag(args::CHECK_CONFIG) => check_config::run(&layers),
+            Ok(layers) => serve::run(&layers),
+            Err(error) => exit::config(&error),
+        },
+        Some((args::HEALTHCHECK, flags)) => match layers(flags) {
+            Ok(layers) => healthcheck::run(&layers),
+            Err(error) => exit::config(&error),
+        },
+        _ => exit::no_command(),
+    }
+}
+
+/// Defaults < file < environment < flags.
+fn layers(flags: &clap::ArgMatches) -> Result<Layers, ConfigError> {
+    let mut layers = Layers::defaults();
+    if let Some((path, origin)) = args::config_file(flags) {
+        let text = std::fs::read_to_string(&path).map_err(|error| ConfigError {
+            origin,
+            problem: format!("cannot read {}: {error}", path.display()),
+        })?;
+        layers.add_file(&path, &text)?;
+    }
+    layers.add_environment(environment()?.into_iter())?;
+    args::apply(flags, &mut layers);
+    Ok(layers)
+}
+
+/// The variables that are text; one of ours that is not is an error.
+fn environment() -> Result<Vec<(String, String)>, ConfigError> {
+    let mut variables = Vec::new();
+    for (name, value) in std::env::vars_os() {
+        let Some(name) = name.to_str().filter(|name| name.starts_with("SAMI_PROXY_")) else {
+            continue;
+        };
+        let value = value.into_string().map_err(|_| ConfigError {
+            origin: Origin::Variable(name.to_owned()),
+            problem: "is not UTF-8".to_owned(),
+        })?;
+        variables.push((name.to_owned(), value));
+    }
+    Ok(variables)
+}

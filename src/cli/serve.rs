@@ -1,0 +1,183 @@
+//! `serve`: settings → proxy → signals → exit code.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::{Duration, SystemTime};
+
+use tokio::runtime::{Builder, Runtime};
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::{exit, telling};
+use crate::config::{ConfigError, Layers, Origin, Serve, convert};
+use crate::net::limits::raise_descriptor_limit;
+use crate::proxy::access_log::AccessLog;
+use crate::proxy::server::Control;
+use crate::proxy::{Server, StartError};
+
+/// How often the user file is looked at.
+const WATCH: Duration = Duration::from_secs(2);
+/// For tasks that are cut to write their last line.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
+/// Runs the proxy until it is told to stop.
+pub(super) fn run(layers: &Layers) -> ExitCode {
+    let serve = match convert(layers, raise_descriptor_limit()) {
+        Ok(serve) => serve,
+        Err(error) => return exit::config(&error),
+    };
+    let runtime = match runtime(serve.workers) {
+        Ok(runtime) => runtime,
+        Err(error) => return exit::line(format!("cannot start threads: {error}"), exit::USAGE),
+    };
+    let log = telling::open(&serve);
+    let journal = log.journal.clone();
+    let outcome = runtime.block_on(serve_until_stopped(serve, log));
+    // What is still open is cut here; each tunnel writes its line.
+    runtime.shutdown_timeout(LAST_WORDS);
+    journal.written(LAST_WORDS);
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => exit::config(&blame(layers, &error)),
+    }
+}
+
+/// One worker needs no work stealing.
+fn runtime(workers: Option<usize>) -> std::io::Result<Runtime> {
+    let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+    match workers.unwrap_or_else(cores) {
+        1 => Builder::new_current_thread().enable_all().build(),
+        many => Builder::new_multi_thread().worker_threads(many).enable_all().build(),
+    }
+}
+
+/// The error with the place where the setting was given.
+pub(super) fn blame(layers: &Layers, error: &StartError) -> ConfigError {
+    let key = match error {
+        StartError::Users(_) if layers.get("auth-file").is_some() => "auth-file",
+        error => error.key(),
+    };
+    let origin = layers.get(key).map_or(Origin::Default(key), |given| given.origin.clone());
+    ConfigError { origin, problem: error.to_string() }
+}
+
+async fn serve_until_stopped(serve: Serve, log: AccessLog) -> Result<(), StartError> {
+    let settings = serve.settings;
+    let server = Server::bind(settings.clone(), log).await?;
+    let control = server.control();
+    tracing::info!("sami-proxy {} starts", env!("CARGO_PKG_VERSION"));
+    telling::explain(&settings, control.users());
+    for address in server.addresses() {
+        let tls = if settings.tls.is_some() { ", with TLS too" } else { "" };
+        tracing::info!("listening on {address}{tls}");
+    }
+    if let Some(path) = settings.access.users_file.clone() {
+        tokio::spawn(watch_users(control.clone(), path));
+    }
+    let mut signals = Signals::new();
+    let running = tokio::spawn(server.run());
+    signals.stop(&control).await;
+    tracing::info!(
+        "stopping: {} connections have {} to finish; another signal ends them at once",
+        control.open(),
+        humantime::format_duration(settings.times.drain)
+    );
+    control.drain();
+    tokio::select! {
+        left = running => match left {
+            Ok(0) => tracing::info!("stopped: every connection had finished"),
+            Ok(left) => tracing::warn!("stopped: {left} connections are cut"),
+            Err(_) => tracing::error!("stopped: the server has failed"),
+        },
+        () = signals.stop(&control) => {
+            tracing::warn!("stopped at once: {} connections are cut", control.open());
+        }
+    }
+    Ok(())
+}
+
+/// Reads the user file again when it changes.
+async fn watch_users(control: Control, path: PathBuf) {
+    let mut ticks = interval(WATCH);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut known = fingerprint(&path);
+    loop {
+        ticks.tick().await;
+        let now = fingerprint(&path);
+        if now != known {
+            known = now;
+            reload(&control);
+        }
+    }
+}
+
+fn fingerprint(path: &PathBuf) -> Option<(SystemTime, u64)> {
+    let metadata = std::fs::metadata(path).ok()?;
+    Some((metadata.modified().ok()?, metadata.len()))
+}
+
+fn reload(control: &Control) {
+    match control.reload_users() {
+        Ok(users) => tracing::info!("users were read again: {users}"),
+        Err(error) => tracing::error!("the users stay as they were: {error}"),
+    }
+}
+
+/// What the operating system tells us.
+#[cfg(unix)]
+struct Signals {
+    terminate: Option<tokio::signal::unix::Signal>,
+    interrupt: Option<tokio::signal::unix::Signal>,
+    hangup: Option<tokio::signal::unix::Signal>,
+}
+
+#[cfg(unix)]
+impl Signals {
+    /// Handlers are installed explicitly: as process 1 of a container the defaults do nothing.
+    fn new() -> Self {
+        use tokio::signal::unix::{SignalKind, signal};
+        Self {
+            terminate: signal(SignalKind::terminate()).ok(),
+            interrupt: signal(SignalKind::interrupt()).ok(),
+            hangup: signal(SignalKind::hangup()).ok(),
+        }
+    }
+
+    /// Waits for the next signal to stop; meanwhile reads users again on SIGHUP.
+    async fn stop(&mut self, control: &Control) {
+        loop {
+            tokio::select! {
+                () = arrival(&mut self.terminate) => return,
+                () = arrival(&mut self.interrupt) => return,
+                () = arrival(&mut self.hangup) => reload(control),
+            }
+        }
+    }
+}
+
+#[cfg(unix)]
+async fn arrival(signal: &mut Option<tokio::signal::unix::Signal>) {
+    let arrived = match signal {
+        Some(signal) => signal.recv().await.is_some(),
+        None => false,
+    };
+    if !arrived {
+        std::future::pending::<()>().await;
+    }
+}
+
+#[cfg(not(unix))]
+struct Signals;
+
+#[cfg(not(unix))]
+impl Signals {
+    fn new() -> Self {
+        Self
+    }
+
+    /// Waits for Ctrl-C.
+    async fn stop(&mut self, _control: &Control) {
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! One leg of a tunnel: a TCP connection, bare or under TLS.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use socket2::{SockRef, TcpKeepalive};
+use bytes::BytesMut;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio_rustls::server::TlsStream;
+
+/// A dead peer is found by the kernel, not by a timer of ours: after 45 s of silence it probes
+/// every 15 s and gives up after 4 probes. NAT boxes on the way forget idle connections after a
+/// minute or more; the first probe comes before that.
+const KEEPALIVE: TcpKeepalive =
+    TcpKeepalive::new().with_time(Duration::from_secs(45)).with_interval(Duration::from_secs(15));
+
+/// Unacknowledged data is given up after this long (RFC 5482); keepalive does not cover it.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const USER_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// A stream with a TCP socket under it.
+pub trait Leg: AsyncRead + AsyncWrite + Unpin {
+    /// The socket, for options and addresses only.
+    fn tcp(&self) -> &TcpStream;
+
+    /// Makes the coming close a reset: data in flight is dropped and the peer sees an error, not
+    /// an end.
+    fn reset_on_close(&self) {
+        // A socket that refuses the option is already dead.
+        drop(SockRef::from(self.tcp()).set_linger(Some(Duration::ZERO)));
+    }
+}
+
+impl Leg for TcpStream {
+    fn tcp(&self) -> &TcpStream {
+        self
+    }
+}
+
+/// A client's connection.
+#[derive(Debug)]
+pub enum ClientLeg {
+    /// As it was accepted.
+    Tcp(TcpStream),
+    /// TLS ends here.
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+impl Leg for ClientLeg {
+    fn tcp(&self) -> &TcpStream {
+        match self {
+            Self::Tcp(stream) => stream,
+            Self::Tls(stream) => stream.get_ref().0,
+        }
+    }
+}
+
+/// Sets what every connection of ours needs: no Nagle delay (a relay must not add latency of its
+/// own) and the discovery of dead peers.
+///
+/// # Errors
+///
+/// The operating system's; the socket is then of no use.
+pub fn prepare(stream: &TcpStream) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let socket = SockRef::from(stream);
+    #[cfg(not(target_os = "openbsd"))]
+    let keepalive = KEEPALIVE.with_retries(4);
+    socket.set_tcp_keepalive(&keepalive)?;
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    socket.set_tcp_user_timeout(Some(USER_TIMEOUT))?;
+    Ok(())
+}
+
+/// Appends what `reader` has to `buffer`, at most 16 KiB; 0 is the end.
+///
+/// # Errors
+///
+/// The reader's.
+///
+/// # Cancel safety
+///
+/// Nothing is lost: what was read is in `buffer`.
+pub async fn receive<R: AsyncRead + Unpin>(
+    reader: &mut R,
+    buffer: &mut BytesMut,
+) -> io::Result<usize> {
+    // Reserving is free while there is room; a tenth of it is worth a read.
+    if buffer.capacity() - buffer.len() < 1600 {
+        buffer.reserve(16 * 1024);
+    }
+    reader.read_buf(buffer).await
+}
+
+impl AsyncRead for ClientLeg {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_read(cx, buffer),
+            Self::Tls(stream) => Pin::new(stream).poll_read(cx, buffer),
+        }
+    }
+}
+
+impl AsyncWrite for ClientLeg {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Self::Tls(stream) => Pin::new(stream).poll_write(cx, bytes),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_flush(cx),
+            Self::Tls(stream) => Pin::new(stream).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+        }
+    }
+}

@@ -1,0 +1,9 @@
+//! Sockets. Knows neither proxying nor diagnosing.
+
+pub mod dial;
+pub mod leg;
+pub mod limits;
+pub mod listen;
+pub mod relay;
+pub mod resolve;
+pub mod tls;

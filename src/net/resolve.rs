@@ -1,0 +1,336 @@
+//! Names → addresses, cached by TTL; concurrent identical look-ups are one.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use hickory_resolver::{ResolverBuilder, TokioResolver};
+use hickory_resolver::config::{NameServerConfig, ResolverConfig, ResolverOpts};
+use hickory_resolver::net::runtime::TokioRuntimeProvider;
+use hickory_resolver::net::{DnsError, NetError};
+use hickory_resolver::proto::op::ResponseCode;
+use hickory_resolver::proto::rr::{RData, RecordType};
+use tokio::sync::OnceCell;
+use tokio::time::{Instant, timeout, timeout_at};
+
+use crate::target::Host;
+
+/// The longest life of a positive answer; longer TTLs are cut to it.
+const MAX_TTL: Duration = Duration::from_secs(3600);
+/// The longest life of "there is no such name". A failure to ask is not kept at all.
+const MAX_NEGATIVE_TTL: Duration = Duration::from_secs(30);
+/// One question, all servers and repetitions together.
+const QUESTION_LIMIT: Duration = Duration::from_secs(5);
+/// One datagram. Three fit into [`QUESTION_LIMIT`]: a lost one costs a second and a half.
+const DATAGRAM_LIMIT: Duration = Duration::from_millis(1500);
+/// RFC 8305 §3: when one family has answered, the other gets this much longer.
+const RESOLUTION_DELAY: Duration = Duration::from_millis(50);
+/// Names kept; then those that have run out are dropped, and if none has, all.
+const CACHE_SIZE: usize = 10_000;
+
+/// Which addresses are asked for, and which come first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Family {
+    /// Both, IPv6 first (RFC 8305 §4).
+    #[default]
+    Auto,
+    /// Both, IPv4 first.
+    Ipv4,
+    /// Both, IPv6 first.
+    Ipv6,
+    /// Only IPv4.
+    Ipv4Only,
+    /// Only IPv6.
+    Ipv6Only,
+}
+
+/// A name server of the user's choice.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NameServer {
+    /// Where it is; a name is looked up once, at the start, with the system's configuration.
+    pub host: Host,
+    /// Its port.
+    pub port: u16,
+    /// How it is asked.
+    pub transport: Transport,
+}
+
+/// How a name server is asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Transport {
+    /// UDP, and TCP for long answers.
+    Plain,
+    /// DNS over TLS (RFC 7858); the certificate must be for the host.
+    Tls,
+    /// DNS over HTTPS (RFC 8484) at this path; the certificate must be for the host.
+    Https(Box<str>),
+}
+
+/// Why there are no addresses.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ResolveError {
+    /// The name does not exist or has no address of a wanted family.
+    #[error("the name does not exist or has no address")]
+    NotFound,
+    /// No name server answered in time.
+    #[error("no name server answered in time")]
+    Timeout,
+    /// A name server answered with an error.
+    #[error("the name servers failed: {0}")]
+    Failed(Box<str>),
+}
+
+/// Why the resolver can't be made.
+#[derive(Debug, thiserror::Error)]
+pub enum SetupError {
+    /// There is no usable `/etc/resolv.conf`, or its like elsewhere.
+    #[error("the system's name server configuration is unusable: {0}")]
+    System(NetError),
+    /// A name server was given by name, and that is unknown.
+    #[error("the name server {0} can't be found: {1}")]
+    ServerName(Box<str>, ResolveError),
+}
+
+type Answer = Result<Arc<[IpAddr]>, ResolveError>;
+
+/// An answer and when it runs out; filled by whoever asks first.
+type Slot = Arc<OnceCell<(Answer, Instant)>>;
+
+/// Asks name servers and remembers.
+#[derive(Clone)]
+pub struct Resolver {
+    servers: TokioResolver,
+    family: Family,
+    slots: Arc<Mutex<HashMap<(Box<str>, bool), Slot>>>,
+}
+
+impl std::fmt::Debug for Resolver {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Resolver").field("family", &self.family).finish_non_exhaustive()
+    }
+}
+
+impl Resolver {
+    /// A resolver that asks `servers`, or the system's when there are none.
+    ///
+    /// # Errors
+    ///
+    /// [`SetupError`].
+    pub async fn new(servers: &[NameServer], family: Family) -> Result<Self, SetupError> {
+        let system = || TokioResolver::builder_tokio().map_err(SetupError::System);
+        if servers.is_empty() {
+            return Self::build(system()?, family);
+        }
+        let mut found = Vec::new();
+        for server in servers {
+            let ips = match &server.host {
+                Host::Ip(ip) => vec![*ip],
+                Host::Name(name) => Self::build(system()?, Family::Auto)?
+                    .resolve(name, Instant::now() + QUESTION_LIMIT)
+                    .await
+                    .map_err(|error| SetupError::ServerName(name.clone(), error))?,
+            };
+            found.extend(ips.into_iter().map(|ip| reach(server, ip)));
+        }
+        let config = ResolverConfig::from_parts(None, Vec::new(), found);
+        let provider = TokioRuntimeProvider::default();
+        Self::build(TokioResolver::builder_with_config(config, provider), family)
+    }
+
+    fn build(
+        mut builder: ResolverBuilder<TokioRuntimeProvider>,
+        family: Family,
+    ) -> Result<Self, SetupError> {
+        tune(builder.options_mut());
+        let servers = builder.build().map_err(SetupError::System)?;
+        Ok(Self { servers, family, slots: Arc::default() })
+    }
+
+    /// The addresses of `name`, the preferred family first, the families taking turns
+    /// (RFC 8305 §4).
+    ///
+    /// # Errors
+    ///
+    /// [`ResolveError`]; [`ResolveError::Timeout`] at `deadline` at the latest.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future does not end a question that others wait for; its answer is kept.
+    pub async fn resolve(&self, name: &str, deadline: Instant) -> Result<Vec<IpAddr>, ResolveError> {
+        timeout_at(deadline, self.both(name)).await.unwrap_or(Err(ResolveError::Timeout))
+    }
+
+    async fn both(&self, name: &str) -> Result<Vec<IpAddr>, ResolveError> {
+        match self.family {
+            Family::Ipv4Only => return Ok(self.ask(name, false).await?.to_vec()),
+            Family::Ipv6Only => return Ok(self.ask(name, true).await?.to_vec()),
+            Family::Auto | Family::Ipv4 | Family::Ipv6 => {}
+        }
+        let (v4, v6) = self.race(name).await;
+        let (first, second) = if self.family == Family::Ipv4 { (v4, v6) } else { (v6, v4) };
+        match (first, second) {
+            (Ok(first), Ok(second)) => Ok(take_turns(&first, &second)),
+            (Ok(only), Err(_)) | (Err(_), Ok(only)) => Ok(only.to_vec()),
+            // "There is no such name" is certain, whatever happened to the other question.
+            (Err(ResolveError::NotFound), Err(_)) | (Err(_), Err(ResolveError::NotFound)) => {
+                Err(ResolveError::NotFound)
+            }
+            (Err(error), Err(_)) => Err(error),
+        }
+    }
+
+    /// Both families at once; once one has addresses the other has [`RESOLUTION_DELAY`] left.
+    async fn race(&self, name: &str) -> (Answer, Answer) {
+        let (mut v4, mut v6) =
+            (std::pin::pin!(self.ask(name, false)), std::pin::pin!(self.ask(name, true)));
+        tokio::select! {
+            found = &mut v4 => {
+                let other = if found.is_ok() {
+                    timeout(RESOLUTION_DELAY, v6).await.unwrap_or(Err(ResolveError::Timeout))
+                } else {
+                    v6.await
+                };
+                (found, other)
+            }
+            found = &mut v6 => {
+                let other = if found.is_ok() {
+                    timeout(RESOLUTION_DELAY, v4).await.unwrap_or(Err(ResolveError::Timeout))
+                } else {
+                    v4.await
+                };
+                (other, found)
+            }
+        }
+    }
+
+    /// One family of one name: from the cache, from the question under way, or asked now.
+    async fn ask(&self, name: &str, v6: bool) -> Answer {
+        let slot = self.slot(name, v6);
+        if let Some((answer, _)) = slot.get() {
+            return answer.clone();
+        }
+        // A task of its own: the answer is worth keeping even when this client has gone.
+        let (servers, question) = (self.servers.clone(), name.to_owned());
+        let asked = tokio::spawn(async move {
+            slot.get_or_init(|| question_of(servers, question, v6)).await.0.clone()
+        });
+        asked.await.unwrap_or_else(|_| Err(ResolveError::Failed("the question was lost".into())))
+    }
+
+    fn slot(&self, name: &str, v6: bool) -> Slot {
+        let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        let alive = |slot: &Slot| slot.get().is_none_or(|(_, until)| *until > now);
+        if let Some(slot) = slots.get(&(Box::from(name), v6)).filter(|slot| alive(slot)) {
+            return Arc::clone(slot);
+        }
+        if slots.len() >= CACHE_SIZE {
+            slots.retain(|_, slot| alive(slot));
+            if slots.len() >= CACHE_SIZE {
+                slots.clear();
+            }
+        }
+        let slot = Slot::default();
+        slots.insert((name.into(), v6), Arc::clone(&slot));
+        slot
+    }
+}
+
+/// Asks the name servers; the second value is when the answer runs out.
+async fn question_of(servers: TokioResolver, name: String, v6: bool) -> (Answer, Instant) {
+    // With a dot inside it is complete; a single label may need the system's search list.
+    let full = if name.contains('.') { format!("{name}.") } else { name };
+    let wanted = if v6 { RecordType::AAAA } else { RecordType::A };
+    let found = timeout(QUESTION_LIMIT, servers.lookup(full, wanted)).await;
+    let (answer, life) = match found {
+        Err(_) => (Err(ResolveError::Timeout), Duration::ZERO),
+        Ok(Err(error)) => failure(&error),
+        Ok(Ok(lookup)) => {
+            let records = lookup.answers();
+            let addresses: Arc<[IpAddr]> =
+                records.iter().filter_map(|record| address(&record.data)).collect();
+            let ttl = records.iter().map(|record| record.ttl).min().unwrap_or(0);
+            let life = Duration::from_secs(ttl.into()).min(MAX_TTL);
+            match addresses.is_empty() {
+                true => (Err(ResolveError::NotFound), life.min(MAX_NEGATIVE_TTL)),
+                false => (Ok(addresses), life),
+            }
+        }
+    };
+    (answer, Instant::now() + life)
+}
+
+const fn address(data: &RData) -> Option<IpAddr> {
+    #[allow(clippy::wildcard_enum_match_arm, reason = "dozens of record types that are no address")]
+    match data {
+        RData::A(v4) => Some(IpAddr::V4(v4.0)),
+        RData::AAAA(v6) => Some(IpAddr::V6(v6.0)),
+        _ => None,
+    }
+}
+
+fn failure(error: &NetError) -> (Answer, Duration) {
+    #[allow(clippy::wildcard_enum_match_arm, reason = "a foreign enum that may grow")]
+    match error {
+        NetError::Timeout => (Err(ResolveError::Timeout), Duration::ZERO),
+        NetError::Dns(DnsError::NoRecordsFound(none))
+            if matches!(none.response_code, ResponseCode::NXDomain | ResponseCode::NoError) =>
+        {
+            let ttl = none.negative_ttl.map_or(MAX_NEGATIVE_TTL, |ttl| Duration::from_secs(ttl.into()));
+            (Err(ResolveError::NotFound), ttl.min(MAX_NEGATIVE_TTL))
+        }
+        NetError::Dns(DnsError::NoRecordsFound(none)) => {
+            (Err(ResolveError::Failed(none.response_code.to_string().into())), Duration::ZERO)
+        }
+        other => (Err(ResolveError::Failed(other.to_string().into())), Duration::ZERO),
+    }
+}
+
+fn take_turns(first: &[IpAddr], second: &[IpAddr]) -> Vec<IpAddr> {
+    let mut mixed = Vec::with_capacity(first.len() + second.len());
+    for at in 0..first.len().max(second.len()) {
+        mixed.extend(first.get(at));
+        mixed.extend(second.get(at));
+    }
+    mixed
+}
+
+fn reach(server: &NameServer, ip: IpAddr) -> NameServerConfig {
+    let name: Arc<str> = match &server.host {
+        Host::Ip(ip) => ip.to_string().into(),
+        Host::Name(name) => Arc::from(&**name),
+    };
+    let mut config = match &server.transport {
+        Transport::Plain => NameServerConfig::udp_and_tcp(ip),
+        Transport::Tls => NameServerConfig::tls(ip, name),
+        Transport::Https(path) => NameServerConfig::https(ip, name, Some(Arc::from(&**path))),
+    };
+    for connection in &mut config.connections {
+        connection.port = server.port;
+    }
+    config
+}
+
+fn tune(options: &mut ResolverOpts) {
+    // The cache is ours: it is keyed by what we ask and shared by concurrent questions.
+    options.cache_size = 0;
+    options.timeout = DATAGRAM_LIMIT;
+    options.attempts = 2;
+    options.edns0 = true;
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+
+    use super::take_turns;
+
+    #[test]
+    fn families_take_turns_the_preferred_first() {
+        let v6: Vec<IpAddr> = ["::1", "::2"].iter().map(|text| text.parse().unwrap()).collect();
+        let v4: Vec<IpAddr> = vec!["192.0.2.1".parse().unwrap()];
+        let shown: Vec<_> = take_turns(&v6, &v4).iter().map(ToString::to_string).collect();
+        assert_eq!(shown, ["::1", "192.0.2.1", "::2"]);
+    }
+}

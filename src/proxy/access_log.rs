@@ -1,0 +1,343 @@
+//! One line per request or tunnel, written when it ends, however it ends.
+//!
+//! The word "error" stands only in lines that are about one. A line never has a password, a header
+//! field, a path or a query.
+
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+use std::time::{Duration, SystemTime};
+
+use tokio::time::Instant;
+
+use super::stop::Stop;
+use crate::failure::Failure;
+use crate::journal::Journal;
+use crate::net::relay::{Ended, Meter, Side};
+use crate::target::Target;
+
+/// How lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Format {
+    /// `key=value`.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Where lines go, and how they look.
+#[derive(Debug, Clone)]
+pub struct AccessLog {
+    /// The writer.
+    pub journal: Journal,
+    /// The look.
+    pub format: Format,
+    /// Whether lines that are about no error are written (`--log-level info` and below).
+    pub all: bool,
+}
+
+/// What a request came to. Fill it in on the way; dropping it writes the line.
+#[derive(Debug)]
+pub struct Record {
+    log: AccessLog,
+    began: Instant,
+    /// Unique in this process.
+    pub id: u64,
+    /// Where the client is, as this proxy sees it.
+    pub client: SocketAddr,
+    /// Who it says it is, once that is proved.
+    pub user: Option<Box<str>>,
+    /// The request method.
+    pub method: Box<str>,
+    /// Where it wants to go.
+    pub target: Option<Target>,
+    /// The address that was dialed.
+    pub dialed: Option<SocketAddr>,
+    /// The address of ours that it was dialed from.
+    pub egress: Option<SocketAddr>,
+    /// Time for the name.
+    pub dns: Option<Duration>,
+    /// Time for the connection.
+    pub connect: Option<Duration>,
+    /// Bytes, and the first of the target.
+    pub meter: Meter,
+    /// The status that the client got, where there is one.
+    pub status: Option<u16>,
+    outcome: Outcome,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Outcome {
+    /// Nobody has said how it ended: the task was dropped in mid-air.
+    Cut,
+    Stopped(Stop),
+    Ended(Ended),
+    /// The exchange is complete.
+    Complete,
+    /// The client broke off.
+    ClientGone,
+    /// The response was cut short.
+    Failed(Failure),
+}
+
+impl Record {
+    /// A record of a request that begins now.
+    pub fn new(log: &AccessLog, id: u64, client: SocketAddr) -> Self {
+        Self {
+            log: log.clone(),
+            began: Instant::now(),
+            id,
+            client,
+            user: None,
+            method: "-".into(),
+            target: None,
+            dialed: None,
+            egress: None,
+            dns: None,
+            connect: None,
+            meter: Meter::default(),
+            status: None,
+            outcome: Outcome::Cut,
+        }
+    }
+
+    /// The request was not served.
+    pub const fn stopped(&mut self, stop: Stop) {
+        self.status = Some(super::reply::status_of(stop).0);
+        self.outcome = Outcome::Stopped(stop);
+    }
+
+    /// The tunnel ended.
+    pub const fn ended(&mut self, ended: Ended) {
+        self.outcome = Outcome::Ended(ended);
+    }
+
+    /// Request and response are complete.
+    pub const fn complete(&mut self) {
+        self.outcome = Outcome::Complete;
+    }
+
+    /// The client broke off.
+    pub const fn client_gone(&mut self) {
+        self.outcome = Outcome::ClientGone;
+    }
+
+    /// The response broke off after its head had been passed on.
+    pub const fn failed(&mut self, failure: Failure) {
+        self.outcome = Outcome::Failed(failure);
+    }
+
+    fn verdict(&self) -> Verdict {
+        match self.outcome {
+            Outcome::Complete => Verdict::fine("ok", "-"),
+            Outcome::Ended(Ended::Fin(Side::Client)) => Verdict::fine("ok", "client/fin"),
+            Outcome::Ended(Ended::Fin(Side::Target)) => Verdict::fine("ok", "target/fin"),
+            Outcome::Ended(Ended::Reset(Side::Client)) | Outcome::ClientGone => {
+                Verdict::fine("client_gone", "client/rst")
+            }
+            Outcome::Ended(Ended::Reset(Side::Target)) => {
+                Verdict::error(Failure::ConnectionTerminated, "target/rst")
+            }
+            Outcome::Ended(Ended::TimedOut) => Verdict::fine("idle", "proxy/timeout"),
+            Outcome::Stopped(Stop::CredentialsMissing) => {
+                Verdict::fine("credentials_wanted", "proxy/fin")
+            }
+            Outcome::Stopped(Stop::NotFound) => Verdict::fine("own_answer", "proxy/fin"),
+            Outcome::Stopped(stop) => Verdict::error(stop.failure(), "proxy/fin"),
+            Outcome::Failed(failure) => Verdict::error(failure, "target/fin"),
+            Outcome::Cut if std::thread::panicking() => {
+                Verdict::error(Failure::ProxyInternalError, "proxy/rst")
+            }
+            Outcome::Cut => Verdict::fine("cut", "proxy/drain"),
+        }
+    }
+
+    fn fields(&self) -> [(&'static str, Value); 16] {
+        let verdict = self.verdict();
+        let first_byte = self.meter.first_byte().map(|at| at.saturating_duration_since(self.began));
+        let shown = |address: Option<SocketAddr>| Value::text(address.map(|it| it.to_string()));
+        [
+            ("id", Value::Number(self.id)),
+            ("client", Value::Text(self.client.to_string())),
+            ("user", Value::text(self.user.as_deref().map(str::to_owned))),
+            ("method", Value::Text(self.method.to_string())),
+            ("target", Value::text(self.target.as_ref().map(ToString::to_string))),
+            ("dialed", shown(self.dialed)),
+            ("egress", Value::text(self.egress.map(|it| it.ip().to_string()))),
+            ("status", self.status.map_or(Value::Nothing, |status| Value::Number(status.into()))),
+            ("dns_ms", Value::millis(self.dns)),
+            ("connect_ms", Value::millis(self.connect)),
+            ("first_byte_ms", Value::millis(first_byte)),
+            ("total_ms", Value::millis(Some(self.began.elapsed()))),
+            ("up", Value::Number(self.meter.up())),
+            ("down", Value::Number(self.meter.down())),
+            ("ended", Value::Text(verdict.ended.to_owned())),
+            (verdict.key, Value::Text(verdict.word.to_owned())),
+        ]
+    }
+}
+
+struct Verdict {
+    key: &'static str,
+    word: &'static str,
+    ended: &'static str,
+}
+
+impl Verdict {
+    const fn fine(word: &'static str, ended: &'static str) -> Self {
+        Self { key: "outcome", word, ended }
+    }
+
+    const fn error(failure: Failure, ended: &'static str) -> Self {
+        Self { key: "error", word: failure.word(), ended }
+    }
+}
+
+enum Value {
+    Nothing,
+    Number(u64),
+    Millis(f64),
+    Text(String),
+}
+
+impl Value {
+    fn text(text: Option<String>) -> Self {
+        text.map_or(Self::Nothing, Self::Text)
+    }
+
+    fn millis(time: Option<Duration>) -> Self {
+        time.map_or(Self::Nothing, |time| Self::Millis(time.as_secs_f64() * 1000.0))
+    }
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        let fields = self.fields();
+        let error = fields.last().is_some_and(|(key, _)| *key == "error");
+        if error || self.log.all {
+            let level = if error { "ERROR" } else { "INFO" };
+            let line = match self.log.format {
+                Format::Text => text_line(level, &fields),
+                Format::Json => json_line(level, &fields),
+            };
+            self.log.journal.line(line.into_bytes());
+        }
+    }
+}
+
+fn text_line(level: &str, fields: &[(&str, Value)]) -> String {
+    let now = humantime::format_rfc3339_millis(SystemTime::now());
+    let mut line = format!("{now} {level:>5} request");
+    for (key, value) in fields {
+        // Writing to a String cannot fail.
+        let _infallible = match value {
+            Value::Nothing => write!(line, " {key}=-"),
+            Value::Number(number) => write!(line, " {key}={number}"),
+            Value::Millis(millis) => write!(line, " {key}={millis:.1}"),
+            Value::Text(text) => write!(line, " {key}={}", bare(text)),
+        };
+    }
+    line.push('\n');
+    line
+}
+
+/// A value that can't break out of its field: white space, quotes and controls are escaped.
+fn bare(text: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_graphic() && !b"\"=\\".contains(&byte);
+    if !text.is_empty() && text.bytes().all(plain) { text.to_owned() } else { format!("{text:?}") }
+}
+
+fn json_line(level: &str, fields: &[(&str, Value)]) -> String {
+    let now = humantime::format_rfc3339_millis(SystemTime::now());
+    let mut line = format!("{{\"time\":\"{now}\",\"level\":\"{level}\",\"message\":\"request\"");
+    for (key, value) in fields {
+        // Writing to a String cannot fail.
+        let _infallible = match value {
+            Value::Nothing => write!(line, ",\"{key}\":null"),
+            Value::Number(number) => write!(line, ",\"{key}\":{number}"),
+            Value::Millis(millis) => write!(line, ",\"{key}\":{millis:.1}"),
+            Value::Text(text) => write!(line, ",\"{key}\":{}", serde_json::Value::from(&**text)),
+        };
+    }
+    line.push_str("}\n");
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::sync::{Arc, Mutex};
+
+    use super::{AccessLog, Format, Record};
+    use crate::failure::Failure;
+    use crate::journal::Journal;
+    use crate::net::relay::{Ended, Side};
+    use crate::proxy::policy::Refusal;
+    use crate::proxy::stop::Stop;
+
+    #[derive(Clone, Default)]
+    struct Sink(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Sink {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn logged(format: Format, fill: impl FnOnce(&mut Record)) -> String {
+        let sink = Sink::default();
+        let journal = Journal::start(sink.clone(), |_| String::new());
+        let log = AccessLog { journal, format, all: true };
+        let mut record = Record::new(&log, 7, "192.0.2.1:5".parse().unwrap());
+        fill(&mut record);
+        drop(record);
+        log.journal.written(std::time::Duration::from_secs(60));
+        String::from_utf8(sink.0.lock().unwrap().clone()).unwrap()
+    }
+
+    #[test]
+    fn the_word_error_stands_only_in_lines_about_one() {
+        let fine: [fn(&mut Record); 6] = [
+            |_| {},
+            Record::complete,
+            Record::client_gone,
+            |record| record.ended(Ended::Fin(Side::Target)),
+            |record| record.ended(Ended::TimedOut),
+            |record| record.stopped(Stop::CredentialsMissing),
+        ];
+        let bad: [fn(&mut Record); 4] = [
+            |record| record.failed(Failure::HttpResponseIncomplete),
+            |record| record.ended(Ended::Reset(Side::Target)),
+            |record| record.stopped(Stop::CredentialsWrong),
+            |record| record.stopped(Stop::Refused(Refusal::Stranger)),
+        ];
+        for format in [Format::Text, Format::Json] {
+            for fill in fine {
+                let line = logged(format, fill);
+                assert!(!line.to_lowercase().contains("error"), "{line}");
+            }
+            for fill in bad {
+                let line = logged(format, fill);
+                assert!(line.contains("error"), "{line}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_value_cannot_forge_a_field_or_a_line() {
+        let user = "eve\n2026 INFO \"x\" outcome=ok";
+        let line = logged(Format::Text, |record| record.user = Some(user.into()));
+        assert_eq!(line.lines().count(), 1);
+        assert!(line.contains(r#"user="eve\n2026 INFO \"x\" outcome=ok""#), "{line}");
+        let line = logged(Format::Json, |record| record.user = Some(user.into()));
+        let value: serde_json::Value = serde_json::from_str(&line).unwrap();
+        assert_eq!(value["user"], user);
+        assert_eq!(value["client"], "192.0.2.1:5");
+        assert_eq!(value["dns_ms"], serde_json::Value::Null);
+    }
+}

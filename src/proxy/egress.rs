@@ -1,0 +1,114 @@
+//! The only way out: judge → resolve → approve → dial.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+
+use tokio::net::TcpStream;
+use tokio::time::Instant;
+
+use super::access_log::Record;
+use super::policy::{Approved, Trust};
+use super::server::Shared;
+use super::stop::Stop;
+use crate::failure::Failure;
+use crate::net::dial::dial;
+use crate::net::resolve::ResolveError;
+use crate::target::{Host, Target};
+
+/// Opens a connection to `target` for a client of that `trust`.
+///
+/// A refusal by name costs no look-up, a refusal by address sends no packet to it. One deadline
+/// holds for name and connection together.
+///
+/// # Errors
+///
+/// [`Stop::Refused`] or [`Stop::Egress`]; `record` tells how far it came.
+///
+/// # Cancel safety
+///
+/// Dropping the future ends every attempt to connect.
+pub async fn open(
+    shared: &Shared,
+    target: &Target,
+    trust: Trust,
+    record: &mut Record,
+) -> Result<TcpStream, Stop> {
+    shared.policy.judge(target, trust).map_err(Stop::Refused)?;
+    let start = Instant::now();
+    let deadline = start + shared.settings.times.connect;
+    let addresses = resolve(shared, target, deadline).await?;
+    record.dns = Some(start.elapsed());
+    let approved = shared
+        .policy
+        .approve(target, &addresses, |address| is_own(&shared.listening, address))
+        .map_err(Stop::Refused)?;
+    let addresses: Vec<SocketAddr> = approved.into_iter().map(Approved::address).collect();
+    let start = Instant::now();
+    let stream = dial(&addresses, deadline).await.map_err(|error| Stop::Egress(error.failure))?;
+    record.connect = Some(start.elapsed());
+    record.dialed = stream.peer_addr().ok();
+    record.egress = stream.local_addr().ok();
+    Ok(stream)
+}
+
+async fn resolve(shared: &Shared, target: &Target, deadline: Instant) -> Result<Vec<IpAddr>, Stop> {
+    match &target.host {
+        Host::Ip(ip) => Ok(vec![*ip]),
+        Host::Name(name) => shared.resolver.resolve(name, deadline).await.map_err(|error| {
+            tracing::debug!(%target, %error, "no address");
+            Stop::Egress(match error {
+                ResolveError::Timeout => Failure::DnsTimeout,
+                ResolveError::NotFound | ResolveError::Failed(_) => Failure::DnsError,
+            })
+        }),
+    }
+}
+
+/// Whether a connection to `address` would come back to us: the port is one of ours and the
+/// address is the one we listen on, or any of this machine's when we listen on all.
+fn is_own(listening: &[SocketAddr], address: SocketAddr) -> bool {
+    let ip = address.ip().to_canonical();
+    listening.iter().filter(|ours| ours.port() == address.port()).any(|ours| {
+        ours.ip().to_canonical() == ip
+            || ip.is_unspecified()
+            || (ours.ip().is_unspecified() && is_local(ip))
+    })
+}
+
+/// Whether `ip` belongs to this machine: what is sent there would be sent from there. Connecting a
+/// datagram socket only asks the routing table, nothing is sent.
+fn is_local(ip: IpAddr) -> bool {
+    let any: IpAddr = match ip {
+        IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let source = || {
+        let socket = UdpSocket::bind((any, 0))?;
+        socket.connect((ip, 9))?;
+        socket.local_addr()
+    };
+    ip.is_loopback() || source().is_ok_and(|source: SocketAddr| source.ip() == ip)
+}
+
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use super::is_own;
+
+    #[test]
+    fn our_own_port_is_recognised_on_every_address_of_this_machine() {
+        let of = |ours: &str, address: &str| {
+            is_own(&[ours.parse::<SocketAddr>().unwrap()], address.parse().unwrap())
+        };
+        assert!(of("0.0.0.0:8080", "127.0.0.1:8080"));
+        assert!(of("0.0.0.0:8080", "127.9.9.9:8080"));
+        assert!(of("0.0.0.0:8080", "0.0.0.0:8080"));
+        assert!(of("0.0.0.0:8080", "[::ffff:127.0.0.1]:8080"));
+        assert!(of("127.0.0.1:8080", "[::]:8080"));
+        assert!(of("[::]:8080", "[::1]:8080"));
+        assert!(!of("0.0.0.0:8080", "127.0.0.1:8081"));
+        assert!(!of("0.0.0.0:8080", "8.8.8.8:8080"));
+        assert!(!of("127.0.0.1:8080", "127.0.0.2:8080"));
+    }
+}

@@ -1,0 +1,339 @@
+//! HTTP/1.0 and HTTP/1.1 clients: requests one after the other on a connection, each judged anew.
+
+use std::time::Duration;
+
+use bytes::{Buf, Bytes};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout, timeout_at};
+
+use crate::net::leg::receive;
+use crate::proxy::access_log::Record;
+use crate::proxy::connection::Client;
+use crate::proxy::egress;
+use crate::proxy::forward::{self, Answered};
+use crate::proxy::reply::{self, Persist};
+use crate::proxy::rewrite::Onward;
+use crate::proxy::server::Shared;
+use crate::proxy::stop::Stop;
+use crate::proxy::tunnel;
+use crate::wire::http1::body::{BodyScan, Piece};
+use crate::wire::http1::form::{Form, form_of};
+use crate::wire::http1::framing::{Body, request_body};
+use crate::wire::http1::head::{HeadScan, RequestHead, Version, leading_blank, parse_request};
+
+/// A connection without a request under way is closed after this long. Clients that pool
+/// connections give up earlier themselves (browsers after 5 minutes, SDKs after 5 to 60 s).
+const KEEP_ALIVE: Duration = Duration::from_secs(75);
+
+/// What is read of a refused request's body so that the connection can be used again: .NET and
+/// browsers repeat a request with credentials on the connection that told them to.
+const DRAIN: (u64, Duration) = (64 * 1024, Duration::from_secs(2));
+
+/// Serves `client` until it leaves, is refused for good, or became a tunnel.
+pub async fn serve(mut client: Client, shared: &Shared) {
+    let mut patience = shared.settings.times.header;
+    loop {
+        let next = next_head(&mut client, shared, patience).await;
+        let record = || Record::new(&shared.log, shared.next_id(), client.peer);
+        match next {
+            Next::Quiet => return client.close().await,
+            Next::Stop(stop) => {
+                let record = record();
+                return refuse_for_good(client, stop, record, false).await;
+            }
+            Next::Head(head) => {
+                let record = record();
+                match request(client, &head, shared, record).await {
+                    Some(same) => client = same,
+                    None => return,
+                }
+            }
+        }
+        patience = KEEP_ALIVE;
+    }
+}
+
+enum Next {
+    /// A complete head.
+    Head(Bytes),
+    /// Nothing was said, or the client has left.
+    Quiet,
+    /// Something was said, but it is no head.
+    Stop(Stop),
+}
+
+/// Waits for the next request head; `patience` is for its first byte.
+async fn next_head(client: &mut Client, shared: &Shared, patience: Duration) -> Next {
+    let mut scan = HeadScan::default();
+    let mut deadline = Instant::now() + patience;
+    let mut begun = false;
+    loop {
+        let blank = if begun { 0 } else { leading_blank(&client.buffer) };
+        client.buffer.advance(blank);
+        if !begun && !client.buffer.is_empty() {
+            begun = true;
+            deadline = Instant::now() + shared.settings.times.header;
+        }
+        match scan.advance(&client.buffer) {
+            Ok(Some(length)) => return Next::Head(client.buffer.split_to(length).freeze()),
+            Ok(None) => {}
+            Err(error) => return Next::Stop(Stop::Head(error)),
+        }
+        let read = async {
+            tokio::select! {
+                read = receive(&mut client.leg, &mut client.buffer) => read.unwrap_or(0),
+                () = shared.drain.cancelled(), if !begun => 0,
+            }
+        };
+        match timeout_at(deadline, read).await {
+            Ok(0) => return Next::Quiet,
+            Ok(_) => {}
+            Err(_) if begun => return Next::Stop(Stop::HeadTimeout),
+            Err(_) => return Next::Quiet,
+        }
+    }
+}
+
+/// Serves one request. Gives the client back when it may send another.
+async fn request(
+    client: Client,
+    head: &Bytes,
+    shared: &Shared,
+    mut record: Record,
+) -> Option<Client> {
+    let parsed = match understand(head, &mut record) {
+        Ok(parsed) => parsed,
+        Err((stop, head_only)) => {
+            refuse_for_good(client, stop, record, head_only).await;
+            return None;
+        }
+    };
+    let Request { head, form, body } = parsed;
+    let refused = Refused::new(&head, body);
+    let (target, origin_form) = match form {
+        Form::Own(path) => return own(client, (&head, path), refused, record).await,
+        Form::Connect(target) => (target, None),
+        Form::Absolute { target, origin_form } => (target, Some(origin_form)),
+    };
+    let identity = match shared.gate.identify(&head.fields, client.peer.ip()).await {
+        Ok(identity) => identity,
+        Err(stop) => return refuse(client, stop, refused, record).await,
+    };
+    record.user = identity.user().map(Into::into);
+    let onward = origin_form.map(|origin_form| Onward { head, target: target.clone(), origin_form, body });
+    if let Some(onward) = &onward {
+        if onward.has_passed(&shared.via) {
+            return refuse(client, Stop::Loop, refused, record).await;
+        }
+        if onward.max_forwards() == Some(0) {
+            return last_hop(client, onward.head.method, refused, record).await;
+        }
+    }
+    match egress::open(shared, &target, identity.trust(), &mut record).await {
+        Err(stop) => refuse(client, stop, refused, record).await,
+        Ok(stream) => match onward {
+            None => establish(client, stream, shared, record).await,
+            Some(onward) => forward(client, stream, &onward, shared, record).await,
+        },
+    }
+}
+
+struct Request<'b> {
+    head: RequestHead<'b>,
+    form: Form<'b>,
+    body: Body,
+}
+
+/// Reads and checks a head; an error comes with whether the answer may have a body.
+fn understand<'b>(head: &'b Bytes, record: &mut Record) -> Result<Request<'b>, (Stop, bool)> {
+    let head = parse_request(head).map_err(|error| (Stop::Head(error), false))?;
+    let head_only = head.method == "HEAD";
+    record.method = head.method.into();
+    let checked = || {
+        let form = form_of(&head).map_err(Stop::Form)?;
+        let body = request_body(head.version, &head.fields).map_err(Stop::Framing)?;
+        let hosts = head.fields.all("host").count();
+        // RFC 9112 §3.2. A tunnel needs no Host, and some clients of tunnels send none.
+        let enough = hosts == 1
+            || (hosts == 0 && (head.version == Version::Http10 || matches!(form, Form::Connect(_))));
+        if !enough {
+            return Err(Stop::Host);
+        }
+        if matches!(form, Form::Connect(_)) && body != Body::Empty {
+            return Err(Stop::ConnectBody);
+        }
+        Ok((form, body))
+    };
+    let (form, body) = checked().map_err(|stop| (stop, head_only))?;
+    record.target = match &form {
+        Form::Connect(target) | Form::Absolute { target, .. } => Some(target.clone()),
+        Form::Own(_) => None,
+    };
+    Ok(Request { head, form, body })
+}
+
+/// What has to be known of a request to refuse it.
+#[derive(Debug, Clone, Copy)]
+struct Refused {
+    body: Body,
+    head_only: bool,
+    /// The client may stay if its body is out of the way.
+    may_stay: bool,
+}
+
+impl Refused {
+    fn new(head: &RequestHead<'_>, body: Body) -> Self {
+        let wants_close = head.version == Version::Http10 || head.fields.lists("connection", "close");
+        // Who waits for 100 may or may not send the body after a refusal: nobody can tell where
+        // its next request begins (RFC 9110 §10.1.1).
+        let unsure = body != Body::Empty && head.fields.has("expect");
+        Self { body, head_only: head.method == "HEAD", may_stay: !wants_close && !unsure }
+    }
+}
+
+/// Says no; the connection is kept when the rest of the request can be put out of the way.
+async fn refuse(
+    mut client: Client,
+    stop: Stop,
+    refused: Refused,
+    mut record: Record,
+) -> Option<Client> {
+    if !(refused.may_stay && drain(&mut client, refused.body).await) {
+        refuse_for_good(client, stop, record, refused.head_only).await;
+        return None;
+    }
+    record.stopped(stop);
+    client.send(&reply::answer(stop, Persist::Keep, refused.head_only)).await.ok()?;
+    Some(client)
+}
+
+async fn refuse_for_good(mut client: Client, stop: Stop, mut record: Record, head_only: bool) {
+    record.stopped(stop);
+    drop(record);
+    if client.send(&reply::answer(stop, Persist::Close, head_only)).await.is_ok() {
+        client.close().await;
+    }
+}
+
+/// Answers a request to the proxy itself.
+async fn own(
+    client: Client,
+    (head, path): (&RequestHead<'_>, &str),
+    refused: Refused,
+    record: Record,
+) -> Option<Client> {
+    let plain = path.split_once('?').map_or(path, |(path, _)| path);
+    if plain == "/healthz" && matches!(head.method, "GET" | "HEAD") {
+        let healthy = |persist| reply::healthy(persist, refused.head_only);
+        return answer(client, healthy, refused, record).await;
+    }
+    refuse(client, Stop::NotFound, refused, record).await
+}
+
+/// The request was to come no further than here (RFC 9110 §7.6.2). TRACE is not answered: it would
+/// show a client's fields to whoever made it send them.
+async fn last_hop(
+    client: Client,
+    method: &str,
+    refused: Refused,
+    record: Record,
+) -> Option<Client> {
+    if method == "TRACE" {
+        return refuse(client, Stop::NotFound, refused, record).await;
+    }
+    answer(client, reply::options, refused, record).await
+}
+
+async fn answer(
+    mut client: Client,
+    text: impl FnOnce(Persist) -> Vec<u8>,
+    refused: Refused,
+    mut record: Record,
+) -> Option<Client> {
+    let stays = refused.may_stay && drain(&mut client, refused.body).await;
+    record.status = Some(200);
+    record.complete();
+    let persist = if stays { Persist::Keep } else { Persist::Close };
+    client.send(&text(persist)).await.ok()?;
+    if stays {
+        return Some(client);
+    }
+    client.close().await;
+    None
+}
+
+/// Answers `CONNECT` and lets the bytes flow.
+async fn establish(
+    mut client: Client,
+    target: TcpStream,
+    shared: &Shared,
+    mut record: Record,
+) -> Option<Client> {
+    record.status = Some(200);
+    if client.send(reply::ESTABLISHED).await.is_err() {
+        record.client_gone();
+        return None;
+    }
+    tunnel::start(shared, client, target, Vec::new(), record);
+    None
+}
+
+/// Passes a request on and its answer back.
+async fn forward(
+    mut client: Client,
+    origin: TcpStream,
+    onward: &Onward<'_>,
+    shared: &Shared,
+    mut record: Record,
+) -> Option<Client> {
+    match forward::exchange(&mut client, origin, onward, shared, &mut record).await {
+        Answered::Keep => {
+            record.complete();
+            Some(client)
+        }
+        Answered::Close => {
+            record.complete();
+            drop(record);
+            client.close().await;
+            None
+        }
+        Answered::Switch(origin, early) => {
+            tunnel::start(shared, client, origin, early, record);
+            None
+        }
+        Answered::Refused(stop) => {
+            refuse_for_good(client, stop, record, onward.head.method == "HEAD").await;
+            None
+        }
+        Answered::Broken => None,
+    }
+}
+
+/// Reads the body of a refused request and throws it away; tells whether it is out of the way.
+async fn drain(client: &mut Client, body: Body) -> bool {
+    let (limit, time) = DRAIN;
+    if matches!(body, Body::Length(bytes) if bytes > limit) {
+        return false;
+    }
+    timeout(time, discard(client, body, limit)).await.unwrap_or(false)
+}
+
+async fn discard(client: &mut Client, body: Body, limit: u64) -> bool {
+    let mut scan = BodyScan::new(body);
+    let mut seen = 0;
+    while seen <= limit {
+        let used = match scan.advance(&client.buffer) {
+            Ok(Piece::End) => return true,
+            Ok(Piece::Bytes { consumed, .. }) => consumed,
+            Ok(Piece::Trailers(length)) => length,
+            Ok(Piece::More) => match receive(&mut client.leg, &mut client.buffer).await {
+                Ok(1..) => continue,
+                Ok(0) | Err(_) => return false,
+            },
+            Err(_) => return false,
+        };
+        seen += used as u64;
+        client.buffer.advance(used);
+    }
+    false
+}

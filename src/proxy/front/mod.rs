@@ -1,0 +1,3 @@
+//! What clients speak; one file a protocol.
+
+pub mod http;

@@ -1,0 +1,30 @@
+//! Serving clients: the pipeline.
+//!
+//! ```text
+//! accept ─ connection ─ front/http ─ authorize ─ policy ─ egress ─┬─ tunnel  (CONNECT, WebSocket)
+//!   │ permit   │ TLS       │ head        │ who      │ may      │ dial └─ forward (http://)
+//!   │          │           └── stop → reply (every refusal)     │
+//!   └─ server: bind, drain                                      └─ access_log (one line each)
+//! ```
+
+pub mod accept;
+pub mod access_log;
+pub mod attempts;
+pub mod authorize;
+pub mod connection;
+pub mod destinations;
+pub mod egress;
+pub mod forward;
+pub mod front;
+pub mod known_hosts;
+pub mod policy;
+pub mod reply;
+pub mod rewrite;
+pub mod server;
+pub mod settings;
+pub mod stop;
+pub mod tunnel;
+pub mod users;
+
+pub use server::{Server, StartError};
+pub use settings::Settings;

@@ -1,0 +1,227 @@
+//! Binds all listeners, runs, drains.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use ring::rand::{SecureRandom, SystemRandom};
+use rustls::ServerConfig;
+use tokio::net::TcpListener;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::accept::{self, Door};
+use super::access_log::AccessLog;
+use super::authorize::Gate;
+use super::policy::Policy;
+use super::settings::{Access, Settings};
+use super::users::{Users, UsersError};
+use crate::net::listen::{ListenError, listen};
+use crate::net::resolve::{Resolver, SetupError};
+use crate::net::tls::{self, CertificateError};
+
+/// Why the proxy can't start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// `--listen`.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// `--tls-cert` or `--tls-key`.
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
+    /// `--auth-file` can't be read.
+    #[error("{path}: {source}", path = .path.display())]
+    UsersFile {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// `--auth`, or a line of `--auth-file`.
+    #[error(transparent)]
+    Users(#[from] UsersError),
+    /// `--dns`, or the system's name servers.
+    #[error(transparent)]
+    Names(#[from] SetupError),
+}
+
+/// What every connection needs.
+#[derive(Debug)]
+pub struct Shared {
+    pub(super) settings: Settings,
+    pub(super) policy: Policy,
+    pub(super) gate: Gate,
+    pub(super) door: Door,
+    pub(super) resolver: Resolver,
+    pub(super) tls: Option<Arc<ServerConfig>>,
+    pub(super) log: AccessLog,
+    /// Our member of `Via`: a pseudonym (RFC 9110 §7.6.3) with a part that only this process has,
+    /// by which it knows its own requests when they come back.
+    pub(super) via: String,
+    pub(super) listening: Vec<SocketAddr>,
+    pub(super) drain: CancellationToken,
+    pub(super) tracker: TaskTracker,
+    ids: AtomicU64,
+}
+
+impl StartError {
+    /// The setting that is to blame.
+    pub const fn key(&self) -> &'static str {
+        match self {
+            Self::Listen(_) => "listen",
+            Self::Certificate(_) => "tls-cert",
+            Self::UsersFile { .. } => "auth-file",
+            Self::Users(_) => "auth",
+            Self::Names(_) => "dns",
+        }
+    }
+}
+
+impl Shared {
+    pub(super) fn next_id(&self) -> u64 {
+        self.ids.fetch_add(1, Ordering::Relaxed)
+    }
+}
+
+/// A proxy that is bound and not yet accepting.
+#[derive(Debug)]
+pub struct Server {
+    listeners: Vec<TcpListener>,
+    shared: Arc<Shared>,
+}
+
+/// Talks to a running [`Server`].
+#[derive(Debug, Clone)]
+pub struct Control(Arc<Shared>);
+
+impl Server {
+    /// Binds every address and reads every file that `settings` name.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError`], naming the setting.
+    pub async fn bind(settings: Settings, log: AccessLog) -> Result<Self, StartError> {
+        let Files { users, tls } = read_files(&settings)?;
+        let resolver = Resolver::new(&settings.dns, settings.family).await?;
+        let listeners = bind_all(&settings.listen)?;
+        let listening = listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect();
+        let shared = Shared {
+            policy: settings.policy.clone(),
+            gate: Gate::new(settings.access.clone(), users),
+            door: Door::new(settings.limits),
+            resolver,
+            tls,
+            log,
+            via: format!("1.1 sami-proxy-{}", random_suffix()),
+            listening,
+            drain: CancellationToken::new(),
+            tracker: TaskTracker::new(),
+            ids: AtomicU64::new(1),
+            settings,
+        };
+        Ok(Self { listeners, shared: Arc::new(shared) })
+    }
+
+    /// The addresses that were bound, in the order of the settings.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.shared.listening
+    }
+
+    /// A handle to what will run.
+    pub fn control(&self) -> Control {
+        Control(Arc::clone(&self.shared))
+    }
+
+    /// Serves until [`Control::drain`]; then lets connections finish for the drain time of the
+    /// settings. Returns how many were still open; dropping the runtime resets those.
+    pub async fn run(self) -> usize {
+        let shared = self.shared;
+        for listener in self.listeners {
+            shared.tracker.spawn(accept::run(listener, Arc::clone(&shared)));
+        }
+        shared.drain.cancelled().await;
+        shared.tracker.close();
+        // Too late is no failure: the count tells.
+        drop(timeout(shared.settings.times.drain, shared.tracker.wait()).await);
+        shared.tracker.len()
+    }
+}
+
+impl Control {
+    /// Stops accepting; idle connections are closed, the others may finish.
+    pub fn drain(&self) {
+        self.0.drain.cancel();
+    }
+
+    /// Connections and tunnels that are open, listeners included.
+    pub fn open(&self) -> usize {
+        self.0.tracker.len()
+    }
+
+    /// How many users are configured.
+    pub fn users(&self) -> usize {
+        self.0.gate.users()
+    }
+
+    /// Reads `--auth-file` again and puts its users in place; returns how many users there are.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError`]; the old users stay.
+    pub fn reload_users(&self) -> Result<usize, StartError> {
+        let Some(users) = read_users(self.0.gate.access())? else { return Ok(0) };
+        let count = users.count();
+        self.0.gate.replace_users(users);
+        Ok(count)
+    }
+}
+
+/// What the files that `settings` name hold.
+#[derive(Debug)]
+pub struct Files {
+    /// The user table, when credentials are configured.
+    pub users: Option<Users>,
+    /// Certificate and key.
+    pub tls: Option<Arc<ServerConfig>>,
+}
+
+/// Reads every file that `settings` name.
+///
+/// # Errors
+///
+/// [`StartError`], naming the setting.
+pub fn read_files(settings: &Settings) -> Result<Files, StartError> {
+    let users = read_users(&settings.access)?;
+    let tls = match &settings.tls {
+        Some(files) => Some(tls::server_config(&files.certificate, &files.key)?),
+        None => None,
+    };
+    Ok(Files { users, tls })
+}
+
+fn read_users(access: &Access) -> Result<Option<Users>, StartError> {
+    let text = match &access.users_file {
+        Some(path) => std::fs::read_to_string(path)
+            .map_err(|source| StartError::UsersFile { path: path.clone(), source })?,
+        None if access.users.is_empty() => return Ok(None),
+        None => String::new(),
+    };
+    Users::new(&access.users, &text).map(Some).map_err(StartError::Users)
+}
+
+fn bind_all(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, ListenError> {
+    // `[::]` would take the IPv4 clients of `0.0.0.0` with the same port.
+    let has_v4 = |port| addresses.iter().any(|other| other.is_ipv4() && other.port() == port);
+    addresses.iter().map(|address| listen(*address, has_v4(address.port()))).collect()
+}
+
+fn random_suffix() -> String {
+    let mut bytes = [0; 6];
+    // Without random numbers every process has the same name, and two in a row look like a loop;
+    // TLS and users have failed before that.
+    let _unfilled_is_unlikely = SystemRandom::new().fill(&mut bytes);
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
