@@ -19,11 +19,8 @@ variables over the file.";
 
 /// The whole command line.
 pub(super) fn command() -> Command {
-    let serve = Command::new(SERVE)
-        .about("Run the proxy")
-        .after_help(PRECEDENCE)
-        .args(settings())
-        .arg(
+    let serve =
+        Command::new(SERVE).about("Run the proxy").after_help(PRECEDENCE).args(settings()).arg(
             Arg::new(CHECK_CONFIG)
                 .long(CHECK_CONFIG)
                 .action(ArgAction::SetTrue)

@@ -54,7 +54,11 @@ fn runtime(workers: Option<usize>) -> std::io::Result<Runtime> {
 pub(super) fn blame(layers: &Layers, error: &StartError) -> ConfigError {
     let key = match error {
         StartError::Users(_) if layers.get("auth-file").is_some() => "auth-file",
-        error => error.key(),
+        StartError::Users(_)
+        | StartError::Listen(_)
+        | StartError::Certificate(_)
+        | StartError::UsersFile { .. }
+        | StartError::Names(_) => error.key(),
     };
     let origin = layers.get(key).map_or(Origin::Default(key), |given| given.origin.clone());
     ConfigError { origin, problem: error.to_string() }

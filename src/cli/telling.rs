@@ -2,7 +2,6 @@
 
 use std::time::SystemTime;
 
-use tracing::Level;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::FormatTime;
 
@@ -35,13 +34,15 @@ pub(super) fn open(serve: &Serve) -> AccessLog {
         Format::Text => lines.init(),
         Format::Json => lines.json().flatten_event(true).with_current_span(false).init(),
     }
-    AccessLog { journal, format, all: serve.log_level >= Level::INFO }
+    AccessLog { journal, format, level: serve.log_level }
 }
 
 fn lost_line(format: Format, lost: u64) -> String {
     let now = humantime::format_rfc3339_millis(SystemTime::now());
     match format {
-        Format::Text => format!("{now}  WARN {lost} log lines were dropped: the output is blocked\n"),
+        Format::Text => {
+            format!("{now}  WARN {lost} log lines were dropped: the output is blocked\n")
+        }
         Format::Json => format!(
             "{{\"time\":\"{now}\",\"level\":\"WARN\",\"message\":\"log lines were dropped\",\"count\":{lost}}}\n"
         ),
@@ -53,12 +54,18 @@ pub(super) fn explain(settings: &Settings, users: usize) {
     let access = &settings.access;
     if users > 0 {
         let noun = if users == 1 { "user" } else { "users" };
-        tracing::info!("{users} {noun} configured: everyone gives credentials and then reaches every public host");
+        tracing::info!(
+            "{users} {noun} configured: everyone gives credentials and then reaches every public host"
+        );
         if access.open || !access.trust_client.is_empty() {
-            tracing::warn!("--open and --trust-client have no effect while credentials are configured");
+            tracing::warn!(
+                "--open and --trust-client have no effect while credentials are configured"
+            );
         }
     } else if access.open {
-        tracing::warn!("OPEN PROXY: everyone who finds this port reaches every public host; set SAMI_PROXY_AUTH=user:password instead of --open");
+        tracing::warn!(
+            "OPEN PROXY: everyone who finds this port reaches every public host; set SAMI_PROXY_AUTH=user:password instead of --open"
+        );
     } else {
         tracing::info!(
             "clients without credentials reach only the {} built-in LLM hosts on ports 443 and 80; \
@@ -79,7 +86,9 @@ pub(super) fn explain(settings: &Settings, users: usize) {
 fn explain_targets(settings: &Settings) {
     let policy = &settings.policy;
     if policy.allow_private {
-        tracing::warn!("private and loopback addresses may be reached through this proxy (--allow-private)");
+        tracing::warn!(
+            "private and loopback addresses may be reached through this proxy (--allow-private)"
+        );
     }
     if !policy.allow.is_empty() {
         tracing::info!("only these targets may be reached: {}", joined(&policy.allow));

@@ -125,8 +125,7 @@ impl Reader<'_> {
         let values = given.values.iter().map(|value| {
             read(value).map_err(|wrong| {
                 let secret = table::row(key).is_some_and(|row| row.secret);
-                let problem =
-                    if secret { wrong } else { format!("{value:?} is {wrong}") };
+                let problem = if secret { wrong } else { format!("{value:?} is {wrong}") };
                 ConfigError { origin: given.origin.clone(), problem }
             })
         });
@@ -159,7 +158,8 @@ fn parsed<T: FromStr<Err: std::fmt::Display>>(text: &str) -> Result<T, Wrong> {
 }
 
 fn address(text: &str) -> Result<SocketAddr, Wrong> {
-    text.parse().map_err(|_| "not an address with a port, like 0.0.0.0:8080 or [::]:8080".to_owned())
+    text.parse()
+        .map_err(|_| "not an address with a port, like 0.0.0.0:8080 or [::]:8080".to_owned())
 }
 
 fn network(text: &str) -> Result<IpNet, Wrong> {
@@ -208,7 +208,10 @@ fn time_or_off(text: &str) -> Result<Option<Duration>, Wrong> {
 }
 
 fn number(text: &str) -> Result<usize, Wrong> {
-    text.parse().ok().filter(|number| *number > 0).ok_or_else(|| "not a number from 1 up".to_owned())
+    text.parse()
+        .ok()
+        .filter(|number| *number > 0)
+        .ok_or_else(|| "not a number from 1 up".to_owned())
 }
 
 fn auto_number(text: &str) -> Result<Option<usize>, Wrong> {
@@ -313,12 +316,24 @@ mod tests {
     #[test]
     fn a_wrong_value_is_named_with_a_right_one() {
         let cases = [
-            (("listen", "8080"), "--listen: \"8080\" is not an address with a port, like 0.0.0.0:8080"),
-            (("trust-client", "10.0.0.0/33"), "--trust-client: \"10.0.0.0/33\" is not an address or CIDR"),
+            (
+                ("listen", "8080"),
+                "--listen: \"8080\" is not an address with a port, like 0.0.0.0:8080",
+            ),
+            (
+                ("trust-client", "10.0.0.0/33"),
+                "--trust-client: \"10.0.0.0/33\" is not an address or CIDR",
+            ),
             (("connect-timeout", "10"), "--connect-timeout: \"10\" is not a time with a unit"),
             (("header-timeout", "0s"), "--header-timeout: \"0s\" is no time at all"),
-            (("tunnel-idle-timeout", "x"), "--tunnel-idle-timeout: \"x\" is not a time with a unit"),
-            (("max-connections", "0"), "--max-connections: \"0\" is not a number from 1 up, nor auto"),
+            (
+                ("tunnel-idle-timeout", "x"),
+                "--tunnel-idle-timeout: \"x\" is not a time with a unit",
+            ),
+            (
+                ("max-connections", "0"),
+                "--max-connections: \"0\" is not a number from 1 up, nor auto",
+            ),
             (("open", "maybe"), "--open: \"maybe\" is neither true nor false"),
             (("allow-to", "a b"), "--allow-to: \"a b\" is not a host, .suffix, address or CIDR"),
             (("dns", "dns.google"), "--dns: \"dns.google\" is not IP[:PORT]"),

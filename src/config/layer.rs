@@ -119,7 +119,8 @@ impl Layers {
             let origin = Origin::Variable(name.clone());
             let Some(row) = TABLE.iter().find(|row| row.variable() == name) else {
                 if is_ours(&name) {
-                    let key = name.trim_start_matches("SAMI_PROXY_").to_lowercase().replace('_', "-");
+                    let key =
+                        name.trim_start_matches("SAMI_PROXY_").to_lowercase().replace('_', "-");
                     return Err(ConfigError { origin, problem: unknown(&key) });
                 }
                 continue;
@@ -226,10 +227,15 @@ mod tests {
 
     #[test]
     fn flags_win_over_environment_over_file_over_defaults() {
-        let mut layers = file("log-level = 'debug'\nlisten = ['127.0.0.1:1', '127.0.0.1:2']\n").unwrap();
+        let mut layers =
+            file("log-level = 'debug'\nlisten = ['127.0.0.1:1', '127.0.0.1:2']\n").unwrap();
         assert_eq!(values(&layers, "listen"), ["127.0.0.1:1", "127.0.0.1:2"]);
         assert_eq!(values(&layers, "log-format"), ["text"]);
-        environment(&mut layers, &[("SAMI_PROXY_LISTEN", "127.0.0.1:3, 127.0.0.1:4"), ("PATH", "x")]).unwrap();
+        environment(
+            &mut layers,
+            &[("SAMI_PROXY_LISTEN", "127.0.0.1:3, 127.0.0.1:4"), ("PATH", "x")],
+        )
+        .unwrap();
         assert_eq!(values(&layers, "listen"), ["127.0.0.1:3", "127.0.0.1:4"]);
         layers.add_flag("listen", &["127.0.0.1:5".to_owned()]);
         assert_eq!(values(&layers, "listen"), ["127.0.0.1:5"]);
@@ -247,7 +253,10 @@ mod tests {
     #[test]
     fn what_nobody_knows_is_refused_by_name_and_place() {
         let cases = [
-            ("\nlisten-on = 'x'\n", r#"c.toml:2: listen-on: there is no setting "listen-on"; did you mean "listen"?"#),
+            (
+                "\nlisten-on = 'x'\n",
+                r#"c.toml:2: listen-on: there is no setting "listen-on"; did you mean "listen"?"#,
+            ),
             ("listen = [", "c.toml:1: TOML: "),
             ("connect-timeout = 1.5", "c.toml:1: connect-timeout: must be a text"),
             ("log-level = ['a', 'b']", "c.toml:1: log-level: takes one value, not a list"),
@@ -259,7 +268,10 @@ mod tests {
         }
         let mut layers = Layers::defaults();
         let found = environment(&mut layers, &[("SAMI_PROXY_PASSWORD", "x")]).unwrap_err();
-        assert!(found.starts_with("SAMI_PROXY_PASSWORD: there is no setting \"password\""), "{found}");
+        assert!(
+            found.starts_with("SAMI_PROXY_PASSWORD: there is no setting \"password\""),
+            "{found}"
+        );
         let found = environment(&mut layers, &[("SAMI_PROXY_AUTH", "")]).unwrap_err();
         assert_eq!(found, "SAMI_PROXY_AUTH: is set but empty");
     }

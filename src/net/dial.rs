@@ -101,6 +101,7 @@ fn failure_of(error: &io::Error) -> Failure {
             return Failure::ConnectionLimitReached;
         }
     }
+    #[allow(clippy::wildcard_enum_match_arm, reason = "a foreign enum of dozens of kinds")]
     match error.kind() {
         io::ErrorKind::ConnectionRefused => Failure::ConnectionRefused,
         io::ErrorKind::TimedOut => Failure::ConnectionTimeout,
@@ -155,7 +156,7 @@ mod tests {
         let addresses: Vec<_> = behaviours.iter().map(|which| address(*which)).collect();
         let start = Instant::now();
         let outcome = race(&addresses, start + LIMIT, |address| async move {
-            let SocketAddr::V4(address) = address else { unreachable!() };
+            let SocketAddr::V4(address) = address else { panic!("only IPv4 here") };
             let which = address.ip().octets()[3];
             match which {
                 OPEN => Ok(which),

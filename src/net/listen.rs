@@ -23,23 +23,31 @@ pub struct ListenError {
     pub source: io::Error,
 }
 
-/// Listens on `address`. An IPv6 wildcard takes IPv4 clients too unless `v6_only`.
+/// Which clients an IPv6 wildcard takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stack {
+    /// IPv4 clients too.
+    Dual,
+    /// IPv6 clients only: another listener has the others.
+    V6Only,
+}
+
+/// Listens on `address`.
 ///
 /// # Errors
 ///
 /// [`ListenError`].
-pub fn listen(address: SocketAddr, v6_only: bool) -> Result<TcpListener, ListenError> {
-    bind(address, v6_only)
-        .map_err(|source| ListenError { address, reason: reason(&source), source })
+pub fn listen(address: SocketAddr, stack: Stack) -> Result<TcpListener, ListenError> {
+    bind(address, stack).map_err(|source| ListenError { address, reason: reason(&source), source })
 }
 
-fn bind(address: SocketAddr, v6_only: bool) -> io::Result<TcpListener> {
+fn bind(address: SocketAddr, stack: Stack) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     // On Unix: a restart need not wait for TIME_WAIT. On Windows it would share the port.
     #[cfg(unix)]
     socket.set_reuse_address(true)?;
     if address.is_ipv6() {
-        socket.set_only_v6(v6_only)?;
+        socket.set_only_v6(stack == Stack::V6Only)?;
     }
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
@@ -48,6 +56,7 @@ fn bind(address: SocketAddr, v6_only: bool) -> io::Result<TcpListener> {
 }
 
 fn reason(error: &io::Error) -> &'static str {
+    #[allow(clippy::wildcard_enum_match_arm, reason = "a foreign enum of dozens of kinds")]
     match error.kind() {
         io::ErrorKind::AddrInUse => "the port is taken by another program",
         io::ErrorKind::AddrNotAvailable => "this machine does not have that address",

@@ -114,12 +114,12 @@ pub struct Early {
 /// # Cancel safety
 ///
 /// Dropping the future resets both sides; `meter` holds what had passed.
-pub fn relay<'m, C: Leg, T: Leg>(
+pub fn relay<C: Leg, T: Leg>(
     legs: (C, T),
     early: Early,
     patience: Patience,
-    meter: &'m Meter,
-) -> impl Future<Output = Ended> + use<'m, C, T> {
+    meter: &Meter,
+) -> impl Future<Output = Ended> {
     Relay {
         legs: Legs { client: legs.0, target: legs.1, in_order: false },
         up: Direction::new(early.up),
@@ -162,7 +162,6 @@ impl<C: Leg, T: Leg> Future for Relay<'_, C, T> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Ended> {
         let this = self.get_mut();
-        let before = this.up.moved + this.down.moved;
         let up = this.up.poll(cx, &mut this.legs.client, &mut this.legs.target);
         this.note_fin(Side::Client);
         let down = this.down.poll(cx, &mut this.legs.target, &mut this.legs.client);
@@ -180,10 +179,12 @@ impl<C: Leg, T: Leg> Future for Relay<'_, C, T> {
             this.legs.in_order = true;
             return Poll::Ready(Ended::Fin(first));
         }
-        let limit =
-            if this.first_fin.is_some() { Some(this.patience.half_close) } else { this.patience.idle };
-        let moved = this.up.moved + this.down.moved != before;
-        ready!(this.silence.poll(cx, limit, moved));
+        let limit = if this.first_fin.is_some() {
+            Some(this.patience.half_close)
+        } else {
+            this.patience.idle
+        };
+        ready!(this.silence.poll(cx, limit, this.up.moved + this.down.moved));
         Poll::Ready(Ended::TimedOut)
     }
 }
@@ -295,7 +296,11 @@ impl Direction {
         })
     }
 
-    fn write_rest<W: Leg>(&mut self, cx: &mut Context<'_>, writer: &mut W) -> Poll<Result<(), Broken>> {
+    fn write_rest<W: Leg>(
+        &mut self,
+        cx: &mut Context<'_>,
+        writer: &mut W,
+    ) -> Poll<Result<(), Broken>> {
         self.flushed = false;
         match ready!(Pin::new(writer).poll_write(cx, &self.rest)) {
             Ok(0) | Err(_) => Poll::Ready(Err(Broken::Writer)),
@@ -336,17 +341,20 @@ struct Silence {
     timer: Option<Pin<Box<Sleep>>>,
     since: Option<Instant>,
     limit: Option<Duration>,
+    /// Bytes moved until `since`.
+    moved: u64,
 }
 
 impl Silence {
     /// Ready when nothing has moved for `limit`. A byte only moves the stamp; the timer is set
     /// anew when it fires.
-    fn poll(&mut self, cx: &mut Context<'_>, limit: Option<Duration>, moved: bool) -> Poll<()> {
+    fn poll(&mut self, cx: &mut Context<'_>, limit: Option<Duration>, moved: u64) -> Poll<()> {
         let Some(length) = limit else { return Poll::Pending };
-        if moved || self.limit != limit || self.since.is_none() {
+        let changed = std::mem::replace(&mut self.limit, limit) != limit;
+        if changed || self.moved != moved {
+            self.moved = moved;
             self.since = Some(Instant::now());
         }
-        let changed = std::mem::replace(&mut self.limit, limit) != limit;
         let due = self.since.map_or_else(Instant::now, |since| since + length);
         let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(due)));
         if changed {

@@ -5,12 +5,12 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use hickory_resolver::{ResolverBuilder, TokioResolver};
 use hickory_resolver::config::{NameServerConfig, ResolverConfig, ResolverOpts};
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::net::{DnsError, NetError};
 use hickory_resolver::proto::op::ResponseCode;
 use hickory_resolver::proto::rr::{RData, RecordType};
+use hickory_resolver::{ResolverBuilder, TokioResolver};
 use tokio::sync::OnceCell;
 use tokio::time::{Instant, timeout, timeout_at};
 
@@ -97,12 +97,14 @@ type Answer = Result<Arc<[IpAddr]>, ResolveError>;
 /// An answer and when it runs out; filled by whoever asks first.
 type Slot = Arc<OnceCell<(Answer, Instant)>>;
 
+type Slots = HashMap<(Box<str>, RecordType), Slot>;
+
 /// Asks name servers and remembers.
 #[derive(Clone)]
 pub struct Resolver {
     servers: TokioResolver,
     family: Family,
-    slots: Arc<Mutex<HashMap<(Box<str>, bool), Slot>>>,
+    slots: Arc<Mutex<Slots>>,
 }
 
 impl std::fmt::Debug for Resolver {
@@ -157,14 +159,18 @@ impl Resolver {
     /// # Cancel safety
     ///
     /// Dropping the future does not end a question that others wait for; its answer is kept.
-    pub async fn resolve(&self, name: &str, deadline: Instant) -> Result<Vec<IpAddr>, ResolveError> {
+    pub async fn resolve(
+        &self,
+        name: &str,
+        deadline: Instant,
+    ) -> Result<Vec<IpAddr>, ResolveError> {
         timeout_at(deadline, self.both(name)).await.unwrap_or(Err(ResolveError::Timeout))
     }
 
     async fn both(&self, name: &str) -> Result<Vec<IpAddr>, ResolveError> {
         match self.family {
-            Family::Ipv4Only => return Ok(self.ask(name, false).await?.to_vec()),
-            Family::Ipv6Only => return Ok(self.ask(name, true).await?.to_vec()),
+            Family::Ipv4Only => return Ok(self.ask(name, RecordType::A).await?.to_vec()),
+            Family::Ipv6Only => return Ok(self.ask(name, RecordType::AAAA).await?.to_vec()),
             Family::Auto | Family::Ipv4 | Family::Ipv6 => {}
         }
         let (v4, v6) = self.race(name).await;
@@ -182,8 +188,10 @@ impl Resolver {
 
     /// Both families at once; once one has addresses the other has [`RESOLUTION_DELAY`] left.
     async fn race(&self, name: &str) -> (Answer, Answer) {
-        let (mut v4, mut v6) =
-            (std::pin::pin!(self.ask(name, false)), std::pin::pin!(self.ask(name, true)));
+        let (mut v4, mut v6) = (
+            std::pin::pin!(self.ask(name, RecordType::A)),
+            std::pin::pin!(self.ask(name, RecordType::AAAA)),
+        );
         tokio::select! {
             found = &mut v4 => {
                 let other = if found.is_ok() {
@@ -205,24 +213,24 @@ impl Resolver {
     }
 
     /// One family of one name: from the cache, from the question under way, or asked now.
-    async fn ask(&self, name: &str, v6: bool) -> Answer {
-        let slot = self.slot(name, v6);
+    async fn ask(&self, name: &str, family: RecordType) -> Answer {
+        let slot = self.slot(name, family);
         if let Some((answer, _)) = slot.get() {
             return answer.clone();
         }
         // A task of its own: the answer is worth keeping even when this client has gone.
         let (servers, question) = (self.servers.clone(), name.to_owned());
         let asked = tokio::spawn(async move {
-            slot.get_or_init(|| question_of(servers, question, v6)).await.0.clone()
+            slot.get_or_init(|| question_of(servers, question, family)).await.0.clone()
         });
         asked.await.unwrap_or_else(|_| Err(ResolveError::Failed("the question was lost".into())))
     }
 
-    fn slot(&self, name: &str, v6: bool) -> Slot {
+    fn slot(&self, name: &str, family: RecordType) -> Slot {
         let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
         let alive = |slot: &Slot| slot.get().is_none_or(|(_, until)| *until > now);
-        if let Some(slot) = slots.get(&(Box::from(name), v6)).filter(|slot| alive(slot)) {
+        if let Some(slot) = slots.get(&(Box::from(name), family)).filter(|slot| alive(slot)) {
             return Arc::clone(slot);
         }
         if slots.len() >= CACHE_SIZE {
@@ -232,17 +240,20 @@ impl Resolver {
             }
         }
         let slot = Slot::default();
-        slots.insert((name.into(), v6), Arc::clone(&slot));
+        slots.insert((name.into(), family), Arc::clone(&slot));
         slot
     }
 }
 
 /// Asks the name servers; the second value is when the answer runs out.
-async fn question_of(servers: TokioResolver, name: String, v6: bool) -> (Answer, Instant) {
+async fn question_of(
+    servers: TokioResolver,
+    name: String,
+    family: RecordType,
+) -> (Answer, Instant) {
     // With a dot inside it is complete; a single label may need the system's search list.
     let full = if name.contains('.') { format!("{name}.") } else { name };
-    let wanted = if v6 { RecordType::AAAA } else { RecordType::A };
-    let found = timeout(QUESTION_LIMIT, servers.lookup(full, wanted)).await;
+    let found = timeout(QUESTION_LIMIT, servers.lookup(full, family)).await;
     let (answer, life) = match found {
         Err(_) => (Err(ResolveError::Timeout), Duration::ZERO),
         Ok(Err(error)) => failure(&error),
@@ -252,9 +263,10 @@ async fn question_of(servers: TokioResolver, name: String, v6: bool) -> (Answer,
                 records.iter().filter_map(|record| address(&record.data)).collect();
             let ttl = records.iter().map(|record| record.ttl).min().unwrap_or(0);
             let life = Duration::from_secs(ttl.into()).min(MAX_TTL);
-            match addresses.is_empty() {
-                true => (Err(ResolveError::NotFound), life.min(MAX_NEGATIVE_TTL)),
-                false => (Ok(addresses), life),
+            if addresses.is_empty() {
+                (Err(ResolveError::NotFound), life.min(MAX_NEGATIVE_TTL))
+            } else {
+                (Ok(addresses), life)
             }
         }
     };
@@ -277,7 +289,8 @@ fn failure(error: &NetError) -> (Answer, Duration) {
         NetError::Dns(DnsError::NoRecordsFound(none))
             if matches!(none.response_code, ResponseCode::NXDomain | ResponseCode::NoError) =>
         {
-            let ttl = none.negative_ttl.map_or(MAX_NEGATIVE_TTL, |ttl| Duration::from_secs(ttl.into()));
+            let ttl =
+                none.negative_ttl.map_or(MAX_NEGATIVE_TTL, |ttl| Duration::from_secs(ttl.into()));
             (Err(ResolveError::NotFound), ttl.min(MAX_NEGATIVE_TTL))
         }
         NetError::Dns(DnsError::NoRecordsFound(none)) => {

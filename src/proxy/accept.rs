@@ -15,7 +15,7 @@ use tokio::time::sleep;
 use super::access_log::Record;
 use super::connection::{self, Client};
 use super::destinations::special;
-use super::reply::{self, Persist};
+use super::reply::{self, Persist, Show};
 use super::server::Shared;
 use super::settings::Limits;
 use super::stop::Stop;
@@ -150,7 +150,7 @@ fn refuse(shared: &Arc<Shared>, stream: TcpStream, peer: SocketAddr, stop: Stop)
     let mut client = Client { leg, buffer: BytesMut::new(), peer, permit };
     shared.tracker.spawn(async move {
         // Who does not take the answer loses nothing.
-        drop(client.send(&reply::answer(stop, Persist::Close, false)).await);
+        drop(client.send(&reply::answer(stop, Persist::Close, Show::Body)).await);
         client.close().await;
     });
 }

@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
+use tracing::Level;
 
 use super::stop::Stop;
 use crate::failure::Failure;
@@ -32,8 +33,9 @@ pub struct AccessLog {
     pub journal: Journal,
     /// The look.
     pub format: Format,
-    /// Whether lines that are about no error are written (`--log-level info` and below).
-    pub all: bool,
+    /// Which lines are written: those about an error always, requests from info on, health checks
+    /// from debug on.
+    pub level: Level,
 }
 
 /// What a request came to. Fill it in on the way; dropping it writes the line.
@@ -74,6 +76,8 @@ enum Outcome {
     Ended(Ended),
     /// The exchange is complete.
     Complete,
+    /// Answered by the proxy itself.
+    Own,
     /// The client broke off.
     ClientGone,
     /// The response was cut short.
@@ -117,6 +121,13 @@ impl Record {
         self.outcome = Outcome::Complete;
     }
 
+    /// The proxy answered by itself and well. Written only when lines of level debug are: health
+    /// checks come every few seconds.
+    pub const fn own(&mut self) {
+        self.status = Some(200);
+        self.outcome = Outcome::Own;
+    }
+
     /// The client broke off.
     pub const fn client_gone(&mut self) {
         self.outcome = Outcome::ClientGone;
@@ -130,6 +141,7 @@ impl Record {
     fn verdict(&self) -> Verdict {
         match self.outcome {
             Outcome::Complete => Verdict::fine("ok", "-"),
+            Outcome::Own => Verdict::fine("own_answer", "-"),
             Outcome::Ended(Ended::Fin(Side::Client)) => Verdict::fine("ok", "client/fin"),
             Outcome::Ended(Ended::Fin(Side::Target)) => Verdict::fine("ok", "target/fin"),
             Outcome::Ended(Ended::Reset(Side::Client)) | Outcome::ClientGone => {
@@ -214,11 +226,15 @@ impl Drop for Record {
     fn drop(&mut self) {
         let fields = self.fields();
         let error = fields.last().is_some_and(|(key, _)| *key == "error");
-        if error || self.log.all {
-            let level = if error { "ERROR" } else { "INFO" };
+        let level = match (error, self.outcome) {
+            (true, _) => Level::ERROR,
+            (false, Outcome::Own) => Level::DEBUG,
+            (false, _) => Level::INFO,
+        };
+        if level <= self.log.level {
             let line = match self.log.format {
-                Format::Text => text_line(level, &fields),
-                Format::Json => json_line(level, &fields),
+                Format::Text => text_line(level.as_str(), &fields),
+                Format::Json => json_line(level.as_str(), &fields),
             };
             self.log.journal.line(line.into_bytes());
         }
@@ -270,6 +286,8 @@ mod tests {
 
     use super::{AccessLog, Format, Record};
     use crate::failure::Failure;
+    use tracing::Level;
+
     use crate::journal::Journal;
     use crate::net::relay::{Ended, Side};
     use crate::proxy::policy::Refusal;
@@ -292,7 +310,7 @@ mod tests {
     fn logged(format: Format, fill: impl FnOnce(&mut Record)) -> String {
         let sink = Sink::default();
         let journal = Journal::start(sink.clone(), |_| String::new());
-        let log = AccessLog { journal, format, all: true };
+        let log = AccessLog { journal, format, level: Level::INFO };
         let mut record = Record::new(&log, 7, "192.0.2.1:5".parse().unwrap());
         fill(&mut record);
         drop(record);

@@ -49,8 +49,7 @@ impl Attempts {
                 records.clear();
             }
         }
-        let record =
-            records.entry(network_of(peer)).or_insert(Record { wrong: 0, answered: now });
+        let record = records.entry(network_of(peer)).or_insert(Record { wrong: 0, answered: now });
         if record.answered + FORGET <= now {
             *record = Record { wrong: 0, answered: now };
         }

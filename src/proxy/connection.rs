@@ -39,7 +39,8 @@ pub struct Client {
 pub async fn serve(shared: Arc<Shared>, stream: TcpStream, peer: SocketAddr, permit: Permit) {
     match open(&shared, stream).await {
         Ok(leg) => {
-            front::http::serve(Client { leg, buffer: BytesMut::new(), peer, permit }, &shared).await;
+            front::http::serve(Client { leg, buffer: BytesMut::new(), peer, permit }, &shared)
+                .await;
         }
         Err(error) => tracing::debug!(client = %peer, %error, "closed before a request"),
     }
@@ -53,7 +54,8 @@ async fn open(shared: &Shared, stream: TcpStream) -> io::Result<ClientLeg> {
     if first != [HANDSHAKE_RECORD] {
         return Ok(ClientLeg::Tcp(stream));
     }
-    let stream = timeout(times.handshake, TlsAcceptor::from(Arc::clone(tls)).accept(stream)).await??;
+    let stream =
+        timeout(times.handshake, TlsAcceptor::from(Arc::clone(tls)).accept(stream)).await??;
     Ok(ClientLeg::Tls(Box::new(stream)))
 }
 

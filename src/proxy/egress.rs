@@ -89,7 +89,6 @@ fn is_local(ip: IpAddr) -> bool {
     ip.is_loopback() || source().is_ok_and(|source: SocketAddr| source.ip() == ip)
 }
 
-
 #[cfg(test)]
 mod tests {
     use std::net::SocketAddr;

@@ -23,9 +23,7 @@ use crate::net::leg::{ClientLeg, Leg, receive};
 use crate::net::relay::Meter;
 use crate::wire::http1::body::{BodyError, BodyScan, Piece};
 use crate::wire::http1::framing::{Body, response_body};
-use crate::wire::http1::head::{
-    HeadScan, ResponseHead, Version, parse_response, parse_trailers,
-};
+use crate::wire::http1::head::{HeadScan, ResponseHead, Version, parse_response, parse_trailers};
 
 /// Interim responses of one request; more is an origin that never comes to the point.
 const MAX_INTERIM: usize = 64;
@@ -92,10 +90,12 @@ pub async fn exchange(
         }
         End::Malformed if !answering => Answered::Refused(Stop::Chunk),
         End::Failed(failure) if !answering => Answered::Refused(Stop::Answer(failure)),
-        cut => {
+        cut @ (End::Failed(_) | End::Malformed | End::ClientGone) => {
             match cut {
                 End::Failed(failure) => record.failed(failure),
-                _ => record.client_gone(),
+                End::Malformed | End::ClientGone | End::Complete(..) | End::Switch(_) => {
+                    record.client_gone();
+                }
             }
             client.leg.reset_on_close();
             origin.reset_on_close();
@@ -258,15 +258,17 @@ impl Job<'_> {
         W: AsyncWrite + Unpin,
     {
         let request = &self.onward.head;
-        let Ok(body) = response_body(request.method, head.status, head.version, &head.fields) else {
+        let Ok(body) = response_body(request.method, head.status, head.version, &head.fields)
+        else {
             return End::Failed(Failure::HttpProtocolError);
         };
         // An answer that comes before the request is complete ends the connection: nobody knows
         // whether the rest of the request will come.
         let persist = match body {
-            Body::UntilClose => Persist::Close,
-            _ if !self.uploaded.load(Relaxed) => Persist::Close,
-            _ => self.persist,
+            Body::Empty | Body::Length(_) | Body::Chunked if self.uploaded.load(Relaxed) => {
+                self.persist
+            }
+            Body::Empty | Body::Length(_) | Body::Chunked | Body::UntilClose => Persist::Close,
         };
         let reader = Reader { method: request.method, version: request.version };
         let first = rewrite::final_head(head, reader, body, (self.via, persist));

@@ -120,16 +120,12 @@ impl Policy {
         addresses: &[IpAddr],
         own: impl Fn(SocketAddr) -> bool,
     ) -> Result<Vec<Approved>, Refusal> {
-        let named = self.allow.is_empty() || self.allow.iter().any(|rule| rule.fits_target(target));
         let mut approved = Vec::with_capacity(addresses.len());
         let mut refusal = None;
         for ip in addresses {
             let address = SocketAddr::new(*ip, target.port.get());
-            let judged = if own(address) {
-                Err(Refusal::Own)
-            } else {
-                self.judge_address(address, named)
-            };
+            let judged =
+                if own(address) { Err(Refusal::Own) } else { self.judge_address(target, address) };
             match judged {
                 Ok(()) => approved.push(Approved(address)),
                 Err(reason) => refusal = refusal.or(Some(reason)),
@@ -141,14 +137,15 @@ impl Policy {
         }
     }
 
-    fn judge_address(&self, address: SocketAddr, named: bool) -> Result<(), Refusal> {
+    fn judge_address(&self, target: &Target, address: SocketAddr) -> Result<(), Refusal> {
         if let Some(block) = special(address.ip()).filter(|_| !self.allow_private) {
             return Err(Refusal::Special(block));
         }
         if self.deny.iter().any(|rule| rule.fits_address(address)) {
             return Err(Refusal::Denied);
         }
-        if !named && !self.allow.iter().any(|rule| rule.fits_address(address)) {
+        let fits = |rule: &Rule| rule.fits_target(target) || rule.fits_address(address);
+        if !self.allow.is_empty() && !self.allow.iter().any(fits) {
             return Err(Refusal::NotAllowed);
         }
         Ok(())
@@ -254,7 +251,12 @@ mod tests {
     }
 
     /// Judges name and addresses as the proxy does.
-    fn outcome(policy: &Policy, trust: Trust, target: &str, ips: &[&str]) -> Result<usize, Refusal> {
+    fn outcome(
+        policy: &Policy,
+        trust: Trust,
+        target: &str,
+        ips: &[&str],
+    ) -> Result<usize, Refusal> {
         let target = Target::from_authority(target).unwrap();
         policy.judge(&target, trust)?;
         let ips: Vec<IpAddr> = ips.iter().map(|text| text.parse().unwrap()).collect();
@@ -343,7 +345,9 @@ mod tests {
         for (text, shown) in cases {
             assert_eq!(text.parse::<Rule>().unwrap().to_string(), shown, "{text}");
         }
-        for text in ["", ".", "a b", "10.0.0.0/33", "example.com:0", "example.com:x", "*.a.com", "127.1"] {
+        for text in
+            ["", ".", "a b", "10.0.0.0/33", "example.com:0", "example.com:x", "*.a.com", "127.1"]
+        {
             assert!(text.parse::<Rule>().is_err(), "{text}");
         }
     }

@@ -21,6 +21,15 @@ pub enum Persist {
     Close,
 }
 
+/// Whether the answer may have a body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Show {
+    /// Yes.
+    Body,
+    /// The request was HEAD: only the length of it (RFC 9110 §9.3.2).
+    LengthOnly,
+}
+
 /// Status and reason phrase for `stop`.
 ///
 /// RFC 9209 §2.3 recommends a status for each type; an arm that differs says why.
@@ -66,8 +75,8 @@ pub const fn status_of(stop: Stop) -> (u16, &'static str) {
     }
 }
 
-/// The complete answer for `stop`; `body` is left out for HEAD, its length is not.
-pub fn answer(stop: Stop, persist: Persist, head_only: bool) -> Vec<u8> {
+/// The complete answer for `stop`.
+pub fn answer(stop: Stop, persist: Persist, show: Show) -> Vec<u8> {
     let (status, reason) = status_of(stop);
     let (happened, advice) = words(stop);
     let mut fields = format!(
@@ -81,29 +90,29 @@ pub fn answer(stop: Stop, persist: Persist, head_only: bool) -> Vec<u8> {
     if status == 503 {
         fields.push_str("Retry-After: 5\r\n");
     }
-    message((status, reason), &fields, &format!("{happened}\n{advice}\n"), (persist, head_only))
+    message((status, reason), &fields, &format!("{happened}\n{advice}\n"), (persist, show))
 }
 
 /// The answer of `/healthz`.
-pub fn healthy(persist: Persist, head_only: bool) -> Vec<u8> {
-    message((200, "OK"), "", "ok\n", (persist, head_only))
+pub fn healthy(persist: Persist, show: Show) -> Vec<u8> {
+    message((200, "OK"), "", "ok\n", (persist, show))
 }
 
 /// The answer to `OPTIONS` that came to its end here (RFC 9110 §7.6.2).
 pub fn options(persist: Persist) -> Vec<u8> {
-    message((200, "OK"), "", "", (persist, false))
+    message((200, "OK"), "", "", (persist, Show::Body))
 }
 
 fn message(
     (status, reason): (u16, &str),
     fields: &str,
     body: &str,
-    (persist, head_only): (Persist, bool),
+    (persist, show): (Persist, Show),
 ) -> Vec<u8> {
     let date = httpdate::fmt_http_date(SystemTime::now());
     let connection = if persist == Persist::Close { "Connection: close\r\n" } else { "" };
     let length = body.len();
-    let body = if head_only { "" } else { body };
+    let body = if show == Show::LengthOnly { "" } else { body };
     format!(
         "HTTP/1.1 {status} {reason}\r\nDate: {date}\r\nContent-Type: text/plain; charset=utf-8\r\n\
          Content-Length: {length}\r\nCache-Control: no-store\r\n{fields}{connection}\r\n{body}"
@@ -126,8 +135,12 @@ fn quoted(text: &str) -> String {
 /// What happened, and what to do.
 fn words(stop: Stop) -> (String, &'static str) {
     let (happened, advice) = match stop {
-        Stop::Head(error) => return (format!("This is not a valid HTTP request: {error}."), FIX_CLIENT),
-        Stop::Form(error) => return (format!("This request has no usable target: {error}."), FIX_TARGET),
+        Stop::Head(error) => {
+            return (format!("This is not a valid HTTP request: {error}."), FIX_CLIENT);
+        }
+        Stop::Form(error) => {
+            return (format!("This request has no usable target: {error}."), FIX_TARGET);
+        }
         Stop::Framing(error) => {
             return (format!("The end of the request body is ambiguous: {error}."), FIX_CLIENT);
         }
@@ -137,22 +150,37 @@ fn words(stop: Stop) -> (String, &'static str) {
         Stop::Host => ("The request has no Host field, or more than one.", FIX_CLIENT),
         Stop::ConnectBody => ("A CONNECT request must not have a body.", FIX_CLIENT),
         Stop::Chunk => ("The chunked request body is malformed.", FIX_CLIENT),
-        Stop::HeadTimeout => ("The request did not arrive in time.", "Send the whole request at once, or try again."),
+        Stop::HeadTimeout => {
+            ("The request did not arrive in time.", "Send the whole request at once, or try again.")
+        }
         Stop::CredentialsMissing => ("This proxy wants a user name and a password.", SEND_BASIC),
         Stop::CredentialsWrong => ("User name or password is wrong.", SEND_BASIC),
         Stop::Refused(refusal) => refusal_words(refusal),
         Stop::Egress(failure) | Stop::Answer(failure) => failure_words(failure),
-        Stop::Full => ("This proxy has reached its limit of connections.", "Try again in a few seconds; the operator can raise --max-connections."),
-        Stop::ClientFull => ("There are too many connections from your address.", "Close some; the operator can raise --max-per-client."),
-        Stop::Loop => ("The request has passed this proxy before.", "Take this proxy out of its own proxy settings."),
-        Stop::NotFound => ("This is an HTTP proxy, not a web site.", "Enter its host and port as the HTTP proxy of your application."),
+        Stop::Full => (
+            "This proxy has reached its limit of connections.",
+            "Try again in a few seconds; the operator can raise --max-connections.",
+        ),
+        Stop::ClientFull => (
+            "There are too many connections from your address.",
+            "Close some; the operator can raise --max-per-client.",
+        ),
+        Stop::Loop => (
+            "The request has passed this proxy before.",
+            "Take this proxy out of its own proxy settings.",
+        ),
+        Stop::NotFound => (
+            "This is an HTTP proxy, not a web site.",
+            "Enter its host and port as the HTTP proxy of your application.",
+        ),
     };
     (happened.to_owned(), advice)
 }
 
 const FIX_CLIENT: &str = "Update or report the application that sent it; the proxy refuses what two servers could read differently.";
 const FIX_TARGET: &str = "Use CONNECT host:port, or an http:// address without a user name in it.";
-const SEND_BASIC: &str = "Enter the proxy's user name and password in your application (Basic authentication).";
+const SEND_BASIC: &str =
+    "Enter the proxy's user name and password in your application (Basic authentication).";
 
 const fn refusal_words(refusal: Refusal) -> (&'static str, &'static str) {
     match refusal {
@@ -160,31 +188,59 @@ const fn refusal_words(refusal: Refusal) -> (&'static str, &'static str) {
             "Clients without credentials reach only the built-in LLM hosts on ports 443 and 80.",
             "Set credentials with --auth USER:PASSWORD (SAMI_PROXY_AUTH) and use them, or let your address in with --trust-client.",
         ),
-        Refusal::MailPort(_) => {
-            ("Mail ports 25, 465 and 587 are not reached through this proxy.", "Send mail without the proxy.")
+        Refusal::MailPort(_) => (
+            "Mail ports 25, 465 and 587 are not reached through this proxy.",
+            "Send mail without the proxy.",
+        ),
+        Refusal::Denied => {
+            ("The operator of this proxy has denied this target.", "Ask the operator (--deny-to).")
         }
-        Refusal::Denied => ("The operator of this proxy has denied this target.", "Ask the operator (--deny-to)."),
-        Refusal::NotAllowed => {
-            ("The operator of this proxy has not allowed this target.", "Ask the operator (--allow-to).")
-        }
+        Refusal::NotAllowed => (
+            "The operator of this proxy has not allowed this target.",
+            "Ask the operator (--allow-to).",
+        ),
         Refusal::Special(_) => (
             "The target is not a public address.",
             "If it is meant to be reached, the operator can set --allow-private.",
         ),
-        Refusal::Own => ("The target is this proxy itself.", "Take this proxy out of its own proxy settings."),
+        Refusal::Own => {
+            ("The target is this proxy itself.", "Take this proxy out of its own proxy settings.")
+        }
     }
 }
 
 const fn failure_words(failure: Failure) -> (&'static str, &'static str) {
     match failure {
-        Failure::DnsTimeout => ("No name server answered in time.", "Check the server's DNS, or choose one with --dns."),
-        Failure::DnsError => ("The name of the target could not be resolved.", "Check the spelling; if it is right, check the server's DNS."),
-        Failure::DestinationIpUnroutable => ("There is no route from the proxy to the target.", "Check the server's network; without IPv6 set --prefer-family ipv4-only."),
-        Failure::ConnectionRefused => ("The target refused the connection.", "Check the port; if it is right, the target is down."),
-        Failure::ConnectionTimeout => ("The target did not accept the connection in time.", "Try again; if it stays, the target or a firewall on the way is silent."),
-        Failure::ConnectionTerminated => ("The target closed the connection before it had answered.", "Try again; if it stays, the target or something on the way cuts it."),
-        Failure::ConnectionLimitReached => ("The proxy has run out of connections or ports.", "Try again in a few seconds."),
-        Failure::HttpResponseIncomplete | Failure::HttpProtocolError | Failure::HttpUpgradeFailed => {
+        Failure::DnsTimeout => (
+            "No name server answered in time.",
+            "Check the server's DNS, or choose one with --dns.",
+        ),
+        Failure::DnsError => (
+            "The name of the target could not be resolved.",
+            "Check the spelling; if it is right, check the server's DNS.",
+        ),
+        Failure::DestinationIpUnroutable => (
+            "There is no route from the proxy to the target.",
+            "Check the server's network; without IPv6 set --prefer-family ipv4-only.",
+        ),
+        Failure::ConnectionRefused => (
+            "The target refused the connection.",
+            "Check the port; if it is right, the target is down.",
+        ),
+        Failure::ConnectionTimeout => (
+            "The target did not accept the connection in time.",
+            "Try again; if it stays, the target or a firewall on the way is silent.",
+        ),
+        Failure::ConnectionTerminated => (
+            "The target closed the connection before it had answered.",
+            "Try again; if it stays, the target or something on the way cuts it.",
+        ),
+        Failure::ConnectionLimitReached => {
+            ("The proxy has run out of connections or ports.", "Try again in a few seconds.")
+        }
+        Failure::HttpResponseIncomplete
+        | Failure::HttpProtocolError
+        | Failure::HttpUpgradeFailed => {
             ("The target's answer is not valid HTTP.", "Report it to the operator of the target.")
         }
         Failure::DestinationIpProhibited
@@ -192,13 +248,15 @@ const fn failure_words(failure: Failure) -> (&'static str, &'static str) {
         | Failure::HttpRequestDenied
         | Failure::ProxyLoopDetected
         | Failure::ProxyInternalResponse
-        | Failure::ProxyInternalError => ("The proxy has failed.", "Look into its log, and report it."),
+        | Failure::ProxyInternalError => {
+            ("The proxy has failed.", "Look into its log, and report it.")
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Persist, answer, quoted};
+    use super::{Persist, Show, answer, quoted};
     use crate::failure::Failure;
     use crate::proxy::policy::Refusal;
     use crate::proxy::stop::Stop;
@@ -216,14 +274,17 @@ mod tests {
             (Stop::NotFound, 404),
         ];
         for (stop, status) in stops {
-            let text = String::from_utf8(answer(stop, Persist::Keep, false)).unwrap();
+            let text = String::from_utf8(answer(stop, Persist::Keep, Show::Body)).unwrap();
             let (head, body) = text.split_once("\r\n\r\n").unwrap();
             assert!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{head}");
             let error = format!("Proxy-Status: sami-proxy; error={}; details=\"", stop.failure());
             assert!(head.contains(&error), "{head}");
             assert!(head.contains(&format!("Content-Length: {}\r\n", body.len())), "{head}");
             assert_eq!(body.lines().count(), 2, "{body}");
-            assert_eq!(head.contains("Proxy-Authenticate: Basic realm=\"sami-proxy\""), status == 407);
+            assert_eq!(
+                head.contains("Proxy-Authenticate: Basic realm=\"sami-proxy\""),
+                status == 407
+            );
             assert_eq!(head.contains("Retry-After"), status == 503);
             assert!(!head.contains("Connection:"));
         }
@@ -231,7 +292,7 @@ mod tests {
 
     #[test]
     fn an_answer_to_head_has_the_length_but_not_the_body() {
-        let text = String::from_utf8(answer(Stop::Loop, Persist::Close, true)).unwrap();
+        let text = String::from_utf8(answer(Stop::Loop, Persist::Close, Show::LengthOnly)).unwrap();
         assert!(text.ends_with("Connection: close\r\n\r\n"), "{text}");
         assert!(!text.contains("Content-Length: 0"));
     }

@@ -72,11 +72,14 @@ impl Onward<'_> {
             line(&mut out, &["TE: trailers"]);
         }
         // Every request has an origin connection of its own.
-        line(&mut out, &match (self.upgrades(), trailers) {
-            (true, _) => ["Upgrade: websocket\r\nConnection: Upgrade"],
-            (false, true) => ["Connection: close, TE"],
-            (false, false) => ["Connection: close"],
-        });
+        line(
+            &mut out,
+            &match (self.upgrades(), trailers) {
+                (true, _) => ["Upgrade: websocket\r\nConnection: Upgrade"],
+                (false, true) => ["Connection: close, TE"],
+                (false, false) => ["Connection: close"],
+            },
+        );
         line(&mut out, &[]);
         out
     }
@@ -240,13 +243,17 @@ mod tests {
 
     #[test]
     fn an_empty_body_keeps_its_declared_length() {
-        assert!(encoded("POST http://a/ HTTP/1.1\r\nContent-Length: 0\r\n\r\n").contains("Content-Length: 0\r\n"));
+        assert!(
+            encoded("POST http://a/ HTTP/1.1\r\nContent-Length: 0\r\n\r\n")
+                .contains("Content-Length: 0\r\n")
+        );
         assert!(!encoded("GET http://a/ HTTP/1.1\r\n\r\n").contains("Content-Length"));
     }
 
     #[test]
     fn only_a_websocket_upgrade_is_passed_on() {
-        let websocket = "GET http://a/ HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: WebSocket\r\n\r\n";
+        let websocket =
+            "GET http://a/ HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: WebSocket\r\n\r\n";
         assert!(encoded(websocket).ends_with("Upgrade: websocket\r\nConnection: Upgrade\r\n\r\n"));
         for other in [
             "GET http://a/ HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n",
@@ -264,26 +271,39 @@ mod tests {
         let options = "OPTIONS http://a HTTP/1.1\r\nMax-Forwards: 2\r\n\r\n";
         assert!(encoded(options).starts_with("OPTIONS * HTTP/1.1\r\n"));
         assert!(encoded(options).contains("Max-Forwards: 1\r\n"));
-        assert!(encoded("GET http://a/ HTTP/1.1\r\nMax-Forwards: 2\r\n\r\n").contains("Max-Forwards: 2\r\n"));
+        assert!(
+            encoded("GET http://a/ HTTP/1.1\r\nMax-Forwards: 2\r\n\r\n")
+                .contains("Max-Forwards: 2\r\n")
+        );
     }
 
     #[test]
     fn a_request_that_was_here_before_is_recognised() {
-        assert!(onward("GET http://a/ HTTP/1.1\r\nVia: 1.0 x,  1.1 us\r\n\r\n").has_passed("1.1 us"));
+        assert!(
+            onward("GET http://a/ HTTP/1.1\r\nVia: 1.0 x,  1.1 us\r\n\r\n").has_passed("1.1 us")
+        );
         assert!(!onward("GET http://a/ HTTP/1.1\r\nVia: 1.1 us2\r\n\r\n").has_passed("1.1 us"));
     }
 
-    fn response(text: &str, method: &str, version: Version, body: Body, persist: Persist) -> String {
+    fn response(
+        text: &str,
+        method: &str,
+        version: Version,
+        body: Body,
+        persist: Persist,
+    ) -> String {
         let head = parse_response(text.as_bytes()).unwrap();
         let reader = Reader { method, version };
-        let found = String::from_utf8(final_head(&head, reader, body, ("1.1 us", persist))).unwrap();
+        let found =
+            String::from_utf8(final_head(&head, reader, body, ("1.1 us", persist))).unwrap();
         found.lines().filter(|line| !line.starts_with("Date: ")).collect::<Vec<_>>().join("\n")
     }
 
     #[test]
     fn a_response_is_framed_for_its_reader() {
         use Version::{Http10, Http11};
-        let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nConnection: x\r\nX: 1\r\n\r\n";
+        let chunked =
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nConnection: x\r\nX: 1\r\n\r\n";
         assert_eq!(
             response(chunked, "GET", Http11, Body::Chunked, Persist::Keep),
             "HTTP/1.1 200 OK\nTransfer-Encoding: chunked\nVia: 1.1 us\n"
@@ -293,13 +313,23 @@ mod tests {
             "HTTP/1.1 200 OK\nVia: 1.1 us\nConnection: close\n"
         );
         let sized = "HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\n\r\n";
-        assert!(response(sized, "GET", Http11, Body::Empty, Persist::Keep).contains("Content-Length: 5"));
+        assert!(
+            response(sized, "GET", Http11, Body::Empty, Persist::Keep)
+                .contains("Content-Length: 5")
+        );
         let none = "HTTP/1.1 204 No Content\r\nContent-Length: 0\r\n\r\n";
-        assert!(!response(none, "GET", Http11, Body::Empty, Persist::Keep).contains("Content-Length"));
+        assert!(
+            !response(none, "GET", Http11, Body::Empty, Persist::Keep).contains("Content-Length")
+        );
         let zero = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
-        assert!(response(zero, "GET", Http11, Body::Empty, Persist::Keep).contains("Content-Length: 0"));
+        assert!(
+            response(zero, "GET", Http11, Body::Empty, Persist::Keep).contains("Content-Length: 0")
+        );
         let head = "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n";
-        assert!(response(head, "HEAD", Http11, Body::Empty, Persist::Keep).contains("Content-Length: 9"));
+        assert!(
+            response(head, "HEAD", Http11, Body::Empty, Persist::Keep)
+                .contains("Content-Length: 9")
+        );
     }
 
     #[test]
@@ -312,12 +342,16 @@ mod tests {
 
     #[test]
     fn interim_heads_and_trailers_are_cleaned_too() {
-        let head = parse_response(b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\nConnection: y\r\nY: 1\r\n\r\n");
+        let head = parse_response(
+            b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\nConnection: y\r\nY: 1\r\n\r\n",
+        );
         assert_eq!(
             String::from_utf8(interim_head(&head.unwrap(), "1.1 us")).unwrap(),
             "HTTP/1.1 103 Early Hints\r\nLink: </x>\r\nVia: 1.1 us\r\n\r\n"
         );
-        let fields = parse_trailers(b"A: 1\r\nContent-Length: 5\r\nTransfer-Encoding: x\r\nProxy-Authorization: y\r\n\r\n");
+        let fields = parse_trailers(
+            b"A: 1\r\nContent-Length: 5\r\nTransfer-Encoding: x\r\nProxy-Authorization: y\r\n\r\n",
+        );
         assert_eq!(trailers(&fields.unwrap()), b"A: 1\r\n\r\n");
     }
 }

@@ -19,7 +19,7 @@ use super::authorize::Gate;
 use super::policy::Policy;
 use super::settings::{Access, Settings};
 use super::users::{Users, UsersError};
-use crate::net::listen::{ListenError, listen};
+use crate::net::listen::{ListenError, Stack, listen};
 use crate::net::resolve::{Resolver, SetupError};
 use crate::net::tls::{self, CertificateError};
 
@@ -107,7 +107,8 @@ impl Server {
         let Files { users, tls } = read_files(&settings)?;
         let resolver = Resolver::new(&settings.dns, settings.family).await?;
         let listeners = bind_all(&settings.listen)?;
-        let listening = listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect();
+        let listening =
+            listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect();
         let shared = Shared {
             policy: settings.policy.clone(),
             gate: Gate::new(settings.access.clone(), users),
@@ -214,14 +215,17 @@ fn read_users(access: &Access) -> Result<Option<Users>, StartError> {
 
 fn bind_all(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, ListenError> {
     // `[::]` would take the IPv4 clients of `0.0.0.0` with the same port.
-    let has_v4 = |port| addresses.iter().any(|other| other.is_ipv4() && other.port() == port);
-    addresses.iter().map(|address| listen(*address, has_v4(address.port()))).collect()
+    let stack = |port| {
+        let has_v4 = addresses.iter().any(|other| other.is_ipv4() && other.port() == port);
+        if has_v4 { Stack::V6Only } else { Stack::Dual }
+    };
+    addresses.iter().map(|address| listen(*address, stack(address.port()))).collect()
 }
 
 fn random_suffix() -> String {
-    let mut bytes = [0; 6];
+    let mut bytes = [0; 8];
     // Without random numbers every process has the same name, and two in a row look like a loop;
     // TLS and users have failed before that.
     let _unfilled_is_unlikely = SystemRandom::new().fill(&mut bytes);
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    format!("{:012x}", u64::from_be_bytes(bytes) >> 16)
 }

@@ -62,10 +62,7 @@ impl Stop {
             | Self::CredentialsWrong
             | Self::CredentialsUnreadable(_)
             | Self::Refused(
-                Refusal::Stranger
-                | Refusal::Denied
-                | Refusal::NotAllowed
-                | Refusal::MailPort(_),
+                Refusal::Stranger | Refusal::Denied | Refusal::NotAllowed | Refusal::MailPort(_),
             ) => Failure::HttpRequestDenied,
             Self::Refused(Refusal::Special(_)) => Failure::DestinationIpProhibited,
             Self::Refused(Refusal::Own) | Self::Loop => Failure::ProxyLoopDetected,

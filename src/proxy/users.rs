@@ -37,7 +37,7 @@ enum Entry {
 /// A password hash of a kind that is meant for passwords.
 enum Hash {
     Bcrypt(Box<str>),
-    Argon2(PasswordHash),
+    Argon2(Box<PasswordHash>),
 }
 
 /// Why a user table can't be made.
@@ -47,7 +47,9 @@ pub enum UsersError {
     #[error("line {0}: not user:hash")]
     Line(usize),
     /// A kind of hash that is too weak or unknown.
-    #[error("line {line}: the hash of user {user} is neither bcrypt nor argon2; make one with: htpasswd -nB {user}")]
+    #[error(
+        "line {line}: the hash of user {user} is neither bcrypt nor argon2; make one with: htpasswd -nB {user}"
+    )]
     Hash {
         /// Which line.
         line: usize,
@@ -91,8 +93,10 @@ impl Users {
             if line.is_empty() || line.starts_with('#') {
                 continue;
             }
-            let (user, hash) =
-                line.split_once(':').filter(|(user, _)| !user.is_empty()).ok_or(UsersError::Line(at))?;
+            let (user, hash) = line
+                .split_once(':')
+                .filter(|(user, _)| !user.is_empty())
+                .ok_or(UsersError::Line(at))?;
             let hash = Hash::read(hash)
                 .map(Arc::new)
                 .ok_or_else(|| UsersError::Hash { line: at, user: user.into() })?;
@@ -168,7 +172,7 @@ impl Hash {
     /// Reads what `htpasswd -B` or an argon2 tool wrote; `None` for MD5, SHA-1, crypt and plain.
     fn read(text: &str) -> Option<Self> {
         if text.starts_with("$argon2") {
-            return PasswordHash::new(text).ok().map(Self::Argon2);
+            return PasswordHash::new(text).ok().map(|hash| Self::Argon2(Box::new(hash)));
         }
         let bcrypt = ["$2a$", "$2b$", "$2x$", "$2y$"].iter().any(|kind| text.starts_with(kind));
         (bcrypt && bcrypt::verify("", text).is_ok()).then(|| Self::Bcrypt(text.into()))
@@ -177,7 +181,9 @@ impl Hash {
     fn fits(&self, password: &str) -> bool {
         match self {
             Self::Bcrypt(hash) => bcrypt::verify(password, hash).unwrap_or(false),
-            Self::Argon2(hash) => Argon2::default().verify_password(password.as_bytes(), hash).is_ok(),
+            Self::Argon2(hash) => {
+                Argon2::default().verify_password(password.as_bytes(), &**hash).is_ok()
+            }
         }
     }
 }

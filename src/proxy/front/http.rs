@@ -11,7 +11,7 @@ use crate::proxy::access_log::Record;
 use crate::proxy::connection::Client;
 use crate::proxy::egress;
 use crate::proxy::forward::{self, Answered};
-use crate::proxy::reply::{self, Persist};
+use crate::proxy::reply::{self, Persist, Show};
 use crate::proxy::rewrite::Onward;
 use crate::proxy::server::Shared;
 use crate::proxy::stop::Stop;
@@ -39,7 +39,7 @@ pub async fn serve(mut client: Client, shared: &Shared) {
             Next::Quiet => return client.close().await,
             Next::Stop(stop) => {
                 let record = record();
-                return refuse_for_good(client, stop, record, false).await;
+                return refuse_for_good(client, stop, record, Show::Body).await;
             }
             Next::Head(head) => {
                 let record = record();
@@ -103,8 +103,8 @@ async fn request(
 ) -> Option<Client> {
     let parsed = match understand(head, &mut record) {
         Ok(parsed) => parsed,
-        Err((stop, head_only)) => {
-            refuse_for_good(client, stop, record, head_only).await;
+        Err((stop, show)) => {
+            refuse_for_good(client, stop, record, show).await;
             return None;
         }
     };
@@ -120,7 +120,8 @@ async fn request(
         Err(stop) => return refuse(client, stop, refused, record).await,
     };
     record.user = identity.user().map(Into::into);
-    let onward = origin_form.map(|origin_form| Onward { head, target: target.clone(), origin_form, body });
+    let onward =
+        origin_form.map(|origin_form| Onward { head, target: target.clone(), origin_form, body });
     if let Some(onward) = &onward {
         if onward.has_passed(&shared.via) {
             return refuse(client, Stop::Loop, refused, record).await;
@@ -145,9 +146,9 @@ struct Request<'b> {
 }
 
 /// Reads and checks a head; an error comes with whether the answer may have a body.
-fn understand<'b>(head: &'b Bytes, record: &mut Record) -> Result<Request<'b>, (Stop, bool)> {
-    let head = parse_request(head).map_err(|error| (Stop::Head(error), false))?;
-    let head_only = head.method == "HEAD";
+fn understand<'b>(head: &'b Bytes, record: &mut Record) -> Result<Request<'b>, (Stop, Show)> {
+    let head = parse_request(head).map_err(|error| (Stop::Head(error), Show::Body))?;
+    let show = show_for(head.method);
     record.method = head.method.into();
     let checked = || {
         let form = form_of(&head).map_err(Stop::Form)?;
@@ -155,7 +156,8 @@ fn understand<'b>(head: &'b Bytes, record: &mut Record) -> Result<Request<'b>, (
         let hosts = head.fields.all("host").count();
         // RFC 9112 §3.2. A tunnel needs no Host, and some clients of tunnels send none.
         let enough = hosts == 1
-            || (hosts == 0 && (head.version == Version::Http10 || matches!(form, Form::Connect(_))));
+            || (hosts == 0
+                && (head.version == Version::Http10 || matches!(form, Form::Connect(_))));
         if !enough {
             return Err(Stop::Host);
         }
@@ -164,7 +166,7 @@ fn understand<'b>(head: &'b Bytes, record: &mut Record) -> Result<Request<'b>, (
         }
         Ok((form, body))
     };
-    let (form, body) = checked().map_err(|stop| (stop, head_only))?;
+    let (form, body) = checked().map_err(|stop| (stop, show))?;
     record.target = match &form {
         Form::Connect(target) | Form::Absolute { target, .. } => Some(target.clone()),
         Form::Own(_) => None,
@@ -172,22 +174,27 @@ fn understand<'b>(head: &'b Bytes, record: &mut Record) -> Result<Request<'b>, (
     Ok(Request { head, form, body })
 }
 
+fn show_for(method: &str) -> Show {
+    if method == "HEAD" { Show::LengthOnly } else { Show::Body }
+}
+
 /// What has to be known of a request to refuse it.
 #[derive(Debug, Clone, Copy)]
 struct Refused {
     body: Body,
-    head_only: bool,
+    show: Show,
     /// The client may stay if its body is out of the way.
     may_stay: bool,
 }
 
 impl Refused {
     fn new(head: &RequestHead<'_>, body: Body) -> Self {
-        let wants_close = head.version == Version::Http10 || head.fields.lists("connection", "close");
+        let wants_close =
+            head.version == Version::Http10 || head.fields.lists("connection", "close");
         // Who waits for 100 may or may not send the body after a refusal: nobody can tell where
         // its next request begins (RFC 9110 §10.1.1).
         let unsure = body != Body::Empty && head.fields.has("expect");
-        Self { body, head_only: head.method == "HEAD", may_stay: !wants_close && !unsure }
+        Self { body, show: show_for(head.method), may_stay: !wants_close && !unsure }
     }
 }
 
@@ -199,18 +206,18 @@ async fn refuse(
     mut record: Record,
 ) -> Option<Client> {
     if !(refused.may_stay && drain(&mut client, refused.body).await) {
-        refuse_for_good(client, stop, record, refused.head_only).await;
+        refuse_for_good(client, stop, record, refused.show).await;
         return None;
     }
     record.stopped(stop);
-    client.send(&reply::answer(stop, Persist::Keep, refused.head_only)).await.ok()?;
+    client.send(&reply::answer(stop, Persist::Keep, refused.show)).await.ok()?;
     Some(client)
 }
 
-async fn refuse_for_good(mut client: Client, stop: Stop, mut record: Record, head_only: bool) {
+async fn refuse_for_good(mut client: Client, stop: Stop, mut record: Record, show: Show) {
     record.stopped(stop);
     drop(record);
-    if client.send(&reply::answer(stop, Persist::Close, head_only)).await.is_ok() {
+    if client.send(&reply::answer(stop, Persist::Close, show)).await.is_ok() {
         client.close().await;
     }
 }
@@ -224,7 +231,7 @@ async fn own(
 ) -> Option<Client> {
     let plain = path.split_once('?').map_or(path, |(path, _)| path);
     if plain == "/healthz" && matches!(head.method, "GET" | "HEAD") {
-        let healthy = |persist| reply::healthy(persist, refused.head_only);
+        let healthy = |persist| reply::healthy(persist, refused.show);
         return answer(client, healthy, refused, record).await;
     }
     refuse(client, Stop::NotFound, refused, record).await
@@ -251,8 +258,7 @@ async fn answer(
     mut record: Record,
 ) -> Option<Client> {
     let stays = refused.may_stay && drain(&mut client, refused.body).await;
-    record.status = Some(200);
-    record.complete();
+    record.own();
     let persist = if stays { Persist::Keep } else { Persist::Close };
     client.send(&text(persist)).await.ok()?;
     if stays {
@@ -302,7 +308,7 @@ async fn forward(
             None
         }
         Answered::Refused(stop) => {
-            refuse_for_good(client, stop, record, onward.head.method == "HEAD").await;
+            refuse_for_good(client, stop, record, show_for(onward.head.method)).await;
             None
         }
         Answered::Broken => None,

@@ -63,7 +63,7 @@ impl ChunkedDecoder {
     pub fn advance(&mut self, input: &[u8]) -> Result<Progress, ChunkError> {
         for (at, byte) in input.iter().enumerate() {
             match &mut self.0 {
-                State::End => return Ok(progress(at, at..at, true)),
+                State::End => return Ok(Progress { consumed: at, payload: at..at, end: true }),
                 State::Payload { left } => {
                     let here = u64::try_from(input.len() - at).unwrap_or(u64::MAX).min(*left);
                     *left -= here;
@@ -72,13 +72,18 @@ impl ChunkedDecoder {
                     }
                     // Never more than the input holds.
                     let end = at + usize::try_from(here).unwrap_or(usize::MAX);
-                    return Ok(progress(end, at..end, false));
+                    return Ok(Progress { consumed: end, payload: at..end, end: false });
                 }
-                _ => self.0 = self.0.after(*byte)?,
+                State::Size { .. }
+                | State::Extension { .. }
+                | State::SizeLf { .. }
+                | State::PayloadCr
+                | State::PayloadLf => self.0 = self.0.after(*byte)?,
             }
         }
         let all = input.len();
-        Ok(progress(all, all..all, matches!(self.0, State::End)))
+        let end = matches!(self.0, State::End);
+        Ok(Progress { consumed: all, payload: all..all, end })
     }
 }
 
@@ -87,7 +92,9 @@ impl State {
     fn after(&self, byte: u8) -> Result<Self, ChunkError> {
         Ok(match (self, byte) {
             (Self::Size { digits: 1.., value }, b'\r') => Self::SizeLf { size: *value },
-            (Self::Size { digits: 1.., value }, b';') => Self::Extension { size: *value, length: 0 },
+            (Self::Size { digits: 1.., value }, b';') => {
+                Self::Extension { size: *value, length: 0 }
+            }
             (Self::Size { digits, value }, _) => Self::Size {
                 value: value << 4 | u64::from(hexadecimal(byte).ok_or(ChunkError::Size)?),
                 digits: if *digits < 16 { digits + 1 } else { return Err(ChunkError::Size) },
@@ -106,10 +113,6 @@ impl State {
             _ => return Err(ChunkError::LineEnd),
         })
     }
-}
-
-const fn progress(consumed: usize, payload: Range<usize>, end: bool) -> Progress {
-    Progress { consumed, payload, end }
 }
 
 const fn hexadecimal(byte: u8) -> Option<u8> {
@@ -178,7 +181,12 @@ mod tests {
         ];
         for (bytes, reason) in cases {
             for piece in [1, bytes.len()] {
-                assert_eq!(decode(bytes, piece), Err(*reason), "{:?}", String::from_utf8_lossy(bytes));
+                assert_eq!(
+                    decode(bytes, piece),
+                    Err(*reason),
+                    "{:?}",
+                    String::from_utf8_lossy(bytes)
+                );
             }
         }
     }

@@ -85,6 +85,15 @@ impl<'b> Fields<'b> {
     }
 }
 
+impl<'s, 'b> IntoIterator for &'s Fields<'b> {
+    type Item = &'s Field<'b>;
+    type IntoIter = std::slice::Iter<'s, Field<'b>>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::Fields;
@@ -122,7 +131,8 @@ mod tests {
 
     #[test]
     fn a_message_cannot_be_made_to_lose_its_essential_fields() {
-        let lines = [("Connection", "host, content-length, authorization, connection"), ("Host", "a")];
+        let lines =
+            [("Connection", "host, content-length, authorization, connection"), ("Host", "a")];
         assert_eq!(kept(&lines), ["Host"]);
     }
 

@@ -150,7 +150,12 @@ pub fn parse_request(head: &[u8]) -> Result<RequestHead<'_>, HeadError> {
     if target.bytes().any(|byte| byte.is_ascii_control()) {
         return Err(HeadError::RequestLine);
     }
-    Ok(RequestHead { method, target, version: version_of(version), fields: collect(request.headers) })
+    Ok(RequestHead {
+        method,
+        target,
+        version: version_of(version),
+        fields: collect(request.headers),
+    })
 }
 
 /// Reads a complete response head.
@@ -169,7 +174,12 @@ pub fn parse_response(head: &[u8]) -> Result<ResponseHead<'_>, HeadError> {
         return Err(HeadError::StatusLine);
     }
     let reason = response.reason.unwrap_or_default();
-    Ok(ResponseHead { status, reason, version: version_of(version), fields: collect(response.headers) })
+    Ok(ResponseHead {
+        status,
+        reason,
+        version: version_of(version),
+        fields: collect(response.headers),
+    })
 }
 
 /// Reads a trailer section including its empty line (RFC 9112 §7.1.2).
@@ -194,10 +204,7 @@ const fn version_of(minor: u8) -> Version {
     if minor == 0 { Version::Http10 } else { Version::Http11 }
 }
 
-fn complete(
-    outcome: httparse::Result<usize>,
-    first_line: HeadError,
-) -> Result<(), HeadError> {
+fn complete(outcome: httparse::Result<usize>, first_line: HeadError) -> Result<(), HeadError> {
     match outcome {
         Ok(httparse::Status::Complete(_)) => Ok(()),
         Ok(httparse::Status::Partial) => Err(first_line),
@@ -306,7 +313,8 @@ mod tests {
         assert_eq!((head.status, head.reason, head.version), (404, "Not Found", Version::Http10));
         assert_eq!(parse_response(b"HTTP/1.1 200\r\n\r\n").unwrap().status, 200);
         assert_eq!(parse_response(b"HTTP/1.1 200 \r\n\r\n").unwrap().reason, "");
-        for bad in ["HTTP/1.1 20 OK\r\n\r\n", "HTTP/1.1 2000 OK\r\n\r\n", "HTTP/1.1 099 x\r\n\r\n"] {
+        for bad in ["HTTP/1.1 20 OK\r\n\r\n", "HTTP/1.1 2000 OK\r\n\r\n", "HTTP/1.1 099 x\r\n\r\n"]
+        {
             assert_eq!(parse_response(bad.as_bytes()).unwrap_err(), HeadError::StatusLine, "{bad}");
         }
         let folded = b"HTTP/1.1 200 OK\r\nA: b\r\n\tc\r\n\r\n";
