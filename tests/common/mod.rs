@@ -11,6 +11,9 @@
     reason = "test code; each test file uses a part of it"
 )]
 
+pub mod dns;
+pub mod process;
+
 use std::io::Write;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
