@@ -1,4 +1,53 @@
-//! sami-proxy
+//! sami-proxy: a forward proxy for reaching LLM APIs, and the doctor of its own troubles.
+//!
+//! # The map
+//!
+//! ```text
+//! bin → cli → { config, proxy } → net → wire → { target, failure, secret }     journal: log lines
+//! ```
+//!
+//! | layer | knows | never |
+//! |---|---|---|
+//! | [`cli`] | arguments, standard output, exit codes, signals | decides about traffic |
+//! | [`config`] | what the user wrote and where; makes [`proxy::Settings`] | acts on it |
+//! | [`proxy`] | who may reach what, and the pipeline that does it | bytes of a protocol |
+//! | [`net`] | sockets: listen, resolve, dial, relay, TLS | why |
+//! | [`wire`] | bytes ↔ values | does I/O |
+//! | [`target`], [`failure`], [`secret`] | the words of the domain | anything else |
+//! | [`journal`] | lines to standard output without ever waiting | what they say |
+//!
+//! `tests/architecture.rs` holds this picture as a table and fails on an import against it.
+//!
+//! # A tunnel, file by file
+//!
+//! [`proxy::accept`] takes a place and a socket → [`proxy::connection`] ends TLS if it begins so →
+//! [`proxy::front::http`] finds a head ([`wire::http1`]) and its target ([`target`]) →
+//! [`proxy::authorize`] says who it is → [`proxy::policy`] says whether it may →
+//! [`proxy::egress`] resolves ([`net::resolve`]), has every address approved, and dials
+//! ([`net::dial`]) → the client hears `200` → [`proxy::tunnel`] hands both sockets to
+//! [`net::relay`] → [`proxy::access_log`] writes one line when it ends, however it ends.
+//!
+//! # A plain request
+//!
+//! The same up to the dial; then [`proxy::forward`] sends the head that [`proxy::rewrite`] made and
+//! streams both bodies at once.
+//!
+//! # A refusal
+//!
+//! Every reason not to serve is a [`proxy::stop::Stop`]; [`proxy::reply`] alone makes an answer of
+//! it, with the word of [`failure`] in `Proxy-Status`.
+//!
+//! # Where do I add …?
+//!
+//! | I want to add | files |
+//! |---|---|
+//! | a setting | a row in [`config::table`], a line in [`config::convert`], a field in [`proxy::settings`] |
+//! | a host for strangers | `proxy/known_hosts.txt` |
+//! | a reason to refuse | [`proxy::stop`]; the compiler lists every place that must answer |
+//! | a special address block | a row in [`proxy::destinations`] |
+//! | a client protocol | [`proxy::front`], one file |
+//! | a kind of failure | [`failure`], one row |
+
 pub mod cli;
 pub mod config;
 pub mod failure;

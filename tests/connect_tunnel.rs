@@ -1,7 +1,14 @@
 //! `CONNECT` tunnels: what the client hears and when, and that the bytes are only carried.
 //! The names in brackets are the pitfalls of reference/proxy.md §3.1.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "test code")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::too_many_lines,
+    reason = "test code"
+)]
 
 mod common;
 

@@ -1,7 +1,14 @@
 //! Plain HTTP through the proxy: what the origin sees, what the client gets back.
 //! The names in brackets are the pitfalls of reference/proxy.md §3.2.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "test code")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::too_many_lines,
+    reason = "test code"
+)]
 
 mod common;
 

@@ -1,7 +1,14 @@
 //! Start, signals, limits, and what hostile clients leave behind; with the real program.
 
 #![cfg(unix)]
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "test code")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::too_many_lines,
+    reason = "test code"
+)]
 
 mod common;
 

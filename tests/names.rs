@@ -1,6 +1,14 @@
 //! Names: what is asked, how often, and what the client hears.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "test code")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::too_many_lines,
+    clippy::wildcard_enum_match_arm,
+    reason = "test code"
+)]
 
 mod common;
 

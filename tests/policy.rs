@@ -1,6 +1,13 @@
 //! Who may reach what, over sockets: refused means 403 and not one packet sent.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "test code")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::too_many_lines,
+    reason = "test code"
+)]
 
 mod common;
 

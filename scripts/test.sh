@@ -1,0 +1,93 @@
+#!/usr/bin/env bash
+# Passes all tests that this machine can run. The second command of the README.
+#
+#   scripts/test.sh            everything: installs what the tests need (apt, pip, cargo), about 20 minutes the first time
+#   scripts/test.sh --quick    format, lints, Rust tests: the inner loop
+#
+# What a machine lacks is skipped with a printed reason and counted; with CI=true only what can't be installed may be.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+quick=false
+case "${1:-}" in
+  "") ;;
+  --quick) quick=true ;;
+  *) echo "usage: scripts/test.sh [--quick]" >&2; exit 2 ;;
+esac
+
+passed=0 failed=0 skipped=0
+log=$(mktemp -d)
+trap 'rm -rf "$log"' EXIT
+
+say() { printf '\n== %s\n' "$*"; }
+skip() { say "skipped: $1"; skipped=$((skipped + 1)); }
+
+# step NAME COMMAND...: runs it, shows it, counts it as one
+step() {
+  say "$1"
+  if "${@:2}"; then passed=$((passed + 1)); else failed=$((failed + 1)); echo "FAILED: $1"; fi
+}
+
+# counted NAME PATTERN COMMAND...: the same for a runner whose closing lines say how many tests there were
+counted() {
+  say "$1"
+  local out="$log/out" ok=true
+  "${@:3}" 2>&1 | tee "$out" || ok=false
+  passed=$((passed + $(count "$2 passed" "$out")))
+  failed=$((failed + $(count "$2 failed" "$out")))
+  skipped=$((skipped + $(count "$2 (skipped|ignored)" "$out")))
+  if ! $ok && [ "$(count "$2 failed" "$out")" = 0 ]; then failed=$((failed + 1)); fi
+  $ok || echo "FAILED: $1"
+}
+
+# the sum of the numbers before a word
+count() { grep -aoE "$1" "$2" | grep -oE '[0-9]+' | awk '{ sum += $1 } END { print sum + 0 }'; }
+
+have() { command -v "$1" >/dev/null 2>&1; }
+
+# apt NAME...: installs Debian packages where that is possible
+apt() {
+  local missing=()
+  for package in "$@"; do dpkg -s "$package" >/dev/null 2>&1 || missing+=("$package"); done
+  if ((${#missing[@]} == 0)); then return 0; fi
+  if ! have apt-get || [ "$(id -u)" != 0 ]; then echo "not root, or no apt: ${missing[*]}"; return 1; fi
+  DEBIAN_FRONTEND=noninteractive apt-get update -qq >/dev/null &&
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+}
+
+# ring builds a little C, whatever is tested
+have cc || apt gcc libc6-dev || { echo "a C compiler is missing: apt install gcc libc6-dev" >&2; exit 2; }
+
+step "format" cargo fmt --check
+step "lints" cargo clippy --locked --all-targets -- -D warnings
+counted "Rust tests" '[0-9]+' cargo test --locked --no-fail-fast
+step "documentation" env RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --quiet
+
+if ! $quick; then
+  if [ -d /proc/sys ] && apt shellcheck; then
+    step "shell scripts" shellcheck .ci/run scripts/*.sh
+  else
+    skip "shell scripts: shellcheck can't be installed here"
+  fi
+
+  have cargo-deny || cargo install cargo-deny --locked --quiet || true
+  if have cargo-deny; then
+    step "dependencies: licences, bans, sources" cargo deny --log-level error check licenses bans sources
+  else
+    skip "dependencies: cargo-deny can't be installed here"
+  fi
+
+  if apt curl wget git ca-certificates openssl && have python3 && python3 -m venv target/venv &&
+    target/venv/bin/pip install --quiet --disable-pip-version-check -r tests/clients/requirements.txt; then
+    cargo build --locked --quiet
+    counted "real clients" '[0-9]+' env SAMI_PROXY_BIN=target/debug/sami-proxy \
+      target/venv/bin/python -m pytest -q --color=no tests/clients
+  else
+    skip "real clients: curl, wget, git or Python with venv can't be installed here"
+  fi
+
+  counted "Docker" '[0-9]+' scripts/test-docker.sh
+fi
+
+printf '\n%d passed, %d failed, %d skipped\n' "$passed" "$failed" "$skipped"
+[ "$failed" = 0 ]
