@@ -41,7 +41,7 @@
 //!
 //! | I want to add | files |
 //! |---|---|
-//! | a setting | a row in [`config::table`], a line in [`config::convert`], a field in [`proxy::settings`] |
+//! | a setting | a row in [`config::table`], a line in [`mod@config::convert`], a field in [`proxy::settings`] |
 //! | a host for strangers | `proxy/known_hosts.txt` |
 //! | a reason to refuse | [`proxy::stop`]; the compiler lists every place that must answer |
 //! | a special address block | a row in [`proxy::destinations`] |

@@ -17,6 +17,7 @@ use std::time::Duration;
 use common::{ESTABLISHED, LIMIT, Origin, Peer, Proxy, header, refusing, until};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::time::timeout;
 
 /// A tunnel and its other end.
@@ -167,28 +168,10 @@ async fn sixty_four_megabytes_pass_both_ways_at_once_unchanged() {
     let proxy = Proxy::start(&[]).await;
     let (client, origin) = tunnel(&proxy).await;
     let sums = [client.stream, origin.stream].map(|stream| {
-        let (mut reader, mut writer) = stream.into_split();
-        let write = tokio::spawn(async move {
-            let mut pattern = Pattern::default();
-            let mut block = vec![0; 1 << 16];
-            for _ in 0..SIZE >> 16 {
-                pattern.fill(&mut block);
-                writer.write_all(&block).await.unwrap();
-            }
-            writer.shutdown().await.unwrap();
-        });
+        let (reader, writer) = stream.into_split();
+        let write = tokio::spawn(write_pattern(writer, SIZE));
         tokio::spawn(async move {
-            let (mut pattern, mut seen) = (Pattern::default(), 0);
-            let (mut block, mut expected) = (vec![0; 1 << 16], vec![0; 1 << 16]);
-            loop {
-                let count = reader.read(&mut block).await.unwrap();
-                if count == 0 {
-                    break;
-                }
-                pattern.fill(&mut expected[..count]);
-                assert!(block[..count] == expected[..count], "changed near byte {seen}");
-                seen += count;
-            }
+            let seen = compare_pattern(reader).await;
             write.await.unwrap();
             seen
         })
@@ -198,6 +181,31 @@ async fn sixty_four_megabytes_pass_both_ways_at_once_unchanged() {
     }
     let line = &proxy.log_lines(1).await[0];
     assert_eq!((&line["up"], &line["down"]), (&SIZE.into(), &SIZE.into()));
+}
+
+async fn write_pattern(mut writer: OwnedWriteHalf, size: usize) {
+    let mut pattern = Pattern::default();
+    let mut block = vec![0; 1 << 16];
+    for _ in 0..size >> 16 {
+        pattern.fill(&mut block);
+        writer.write_all(&block).await.unwrap();
+    }
+    writer.shutdown().await.unwrap();
+}
+
+/// How many bytes came, all of them right.
+async fn compare_pattern(mut reader: OwnedReadHalf) -> usize {
+    let (mut pattern, mut seen) = (Pattern::default(), 0);
+    let (mut block, mut expected) = (vec![0; 1 << 16], vec![0; 1 << 16]);
+    loop {
+        let count = reader.read(&mut block).await.unwrap();
+        if count == 0 {
+            return seen;
+        }
+        pattern.fill(&mut expected[..count]);
+        assert!(block[..count] == expected[..count], "changed near byte {seen}");
+        seen += count;
+    }
 }
 
 /// A sequence of bytes that is wrong everywhere once it is shifted, repeated or cut.

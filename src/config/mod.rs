@@ -2,7 +2,7 @@
 //!
 //! [`table`] lists every setting once; flags, environment variables, the configuration file, the
 //! help text and `--check-config` all come from it. [`layer`] collects what was given and where;
-//! [`convert`] makes [`Settings`](crate::proxy::Settings) of it.
+//! [`mod@convert`] makes [`Settings`](crate::proxy::Settings) of it.
 
 pub mod convert;
 pub mod layer;
