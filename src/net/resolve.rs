@@ -11,6 +11,7 @@ use hickory_resolver::net::{DnsError, NetError};
 use hickory_resolver::proto::op::ResponseCode;
 use hickory_resolver::proto::rr::{RData, RecordType};
 use hickory_resolver::{ResolverBuilder, TokioResolver};
+use rustls::ClientConfig;
 use tokio::sync::OnceCell;
 use tokio::time::{Instant, timeout, timeout_at};
 
@@ -120,6 +121,15 @@ impl Resolver {
     ///
     /// [`SetupError`].
     pub async fn new(servers: &[NameServer], family: Family) -> Result<Self, SetupError> {
+        Self::with_tls(servers, family, None).await
+    }
+
+    /// The same, with other trusted certificates than the public ones where `tls` is given.
+    async fn with_tls(
+        servers: &[NameServer],
+        family: Family,
+        tls: Option<ClientConfig>,
+    ) -> Result<Self, SetupError> {
         let system = || TokioResolver::builder_tokio().map_err(SetupError::System);
         if servers.is_empty() {
             return Self::build(system()?, family);
@@ -137,7 +147,11 @@ impl Resolver {
         }
         let config = ResolverConfig::from_parts(None, Vec::new(), found);
         let provider = TokioRuntimeProvider::default();
-        Self::build(TokioResolver::builder_with_config(config, provider), family)
+        let mut builder = TokioResolver::builder_with_config(config, provider);
+        if let Some(tls) = tls {
+            builder = builder.with_tls_config(tls);
+        }
+        Self::build(builder, family)
     }
 
     fn build(
@@ -336,8 +350,21 @@ fn tune(options: &mut ResolverOpts) {
 #[cfg(test)]
 mod tests {
     use std::net::IpAddr;
+    use std::sync::Arc;
+    use std::time::Duration;
 
-    use super::take_turns;
+    use bytes::Bytes;
+    use hickory_resolver::proto::op::Message;
+    use hickory_resolver::proto::rr::{RData, Record, RecordType};
+    use rustls::{ClientConfig, RootCertStore, ServerConfig};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::{TcpListener, TcpStream};
+    use tokio::time::Instant;
+    use tokio_rustls::TlsAcceptor;
+    use tokio_rustls::server::TlsStream;
+
+    use super::{Family, NameServer, Resolver, Transport, take_turns};
+    use crate::target::Host;
 
     #[test]
     fn families_take_turns_the_preferred_first() {
@@ -345,5 +372,107 @@ mod tests {
         let v4: Vec<IpAddr> = vec!["192.0.2.1".parse().unwrap()];
         let shown: Vec<_> = take_turns(&v6, &v4).iter().map(ToString::to_string).collect();
         assert_eq!(shown, ["::1", "192.0.2.1", "::2"]);
+    }
+
+    /// Every name is 192.0.2.7.
+    fn answer(question: &[u8]) -> Vec<u8> {
+        let question = Message::from_vec(question).unwrap();
+        let query = question.queries[0].clone();
+        let mut answer = Message::response(question.metadata.id, question.metadata.op_code);
+        if query.query_type() == RecordType::A {
+            let data = RData::A("192.0.2.7".parse().unwrap());
+            answer.add_answer(Record::from_rdata(query.name().clone(), 60, data));
+        }
+        answer.add_query(query);
+        answer.to_vec().unwrap()
+    }
+
+    /// Serves TLS connections of protocol `alpn` on loopback.
+    async fn encrypted<F>(
+        alpn: &[u8],
+        serve: impl Fn(TlsStream<TcpStream>) -> F + Send + 'static,
+    ) -> (u16, ClientConfig)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let made = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let key = made.signing_key.serialize_der().try_into().unwrap();
+        let mut server = ServerConfig::builder_with_provider(Arc::clone(&provider))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![made.cert.der().clone()], key)
+            .unwrap();
+        server.alpn_protocols = vec![alpn.to_vec()];
+        let mut roots = RootCertStore::empty();
+        roots.add(made.cert.der().clone()).unwrap();
+        let client = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let acceptor = TlsAcceptor::from(Arc::new(server));
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                if let Ok(stream) = acceptor.accept(stream).await {
+                    tokio::spawn(serve(stream));
+                }
+            }
+        });
+        (port, client)
+    }
+
+    async fn resolves(transport: Transport, port: u16, tls: Option<ClientConfig>) -> bool {
+        let host = Host::Ip("127.0.0.1".parse().unwrap());
+        let server = NameServer { host, port, transport };
+        let resolver = Resolver::with_tls(&[server], Family::Auto, tls).await.unwrap();
+        let deadline = Instant::now() + Duration::from_secs(5);
+        let found = resolver.resolve("any.example", deadline).await;
+        found == Ok(vec!["192.0.2.7".parse().unwrap()])
+    }
+
+    #[tokio::test]
+    async fn names_are_resolved_over_tls_and_only_with_a_trusted_certificate() {
+        let (port, tls) = encrypted(b"dot", |mut stream| async move {
+            while let Ok(length) = stream.read_u16().await {
+                let mut question = vec![0; length.into()];
+                stream.read_exact(&mut question).await.unwrap();
+                let answer = answer(&question);
+                stream.write_u16(answer.len().try_into().unwrap()).await.unwrap();
+                stream.write_all(&answer).await.unwrap();
+                stream.flush().await.unwrap();
+            }
+        })
+        .await;
+        assert!(resolves(Transport::Tls, port, Some(tls)).await);
+        assert!(!resolves(Transport::Tls, port, None).await);
+    }
+
+    #[tokio::test]
+    async fn names_are_resolved_over_https() {
+        let (port, tls) = encrypted(b"h2", |stream| async move {
+            let mut connection = h2::server::handshake(stream).await.unwrap();
+            while let Some(Ok((mut request, mut respond))) = connection.accept().await {
+                tokio::spawn(async move {
+                    assert_eq!(request.uri().path(), "/q");
+                    let mut question = Vec::new();
+                    while let Some(Ok(part)) = request.body_mut().data().await {
+                        question.extend_from_slice(&part);
+                    }
+                    let answer = Bytes::from(answer(&question));
+                    let head = http::Response::builder()
+                        .header("content-type", "application/dns-message")
+                        .header("content-length", answer.len())
+                        .body(())
+                        .unwrap();
+                    respond.send_response(head, false).unwrap().send_data(answer, true).unwrap();
+                });
+            }
+        })
+        .await;
+        assert!(resolves(Transport::Https("/q".into()), port, Some(tls)).await);
     }
 }

@@ -143,7 +143,7 @@ fn welcome(shared: &Arc<Shared>, stream: TcpStream, peer: SocketAddr) {
 /// Says that the house is full, to a few at a time.
 fn refuse(shared: &Arc<Shared>, stream: TcpStream, peer: SocketAddr, stop: Stop) {
     let mut record = Record::new(&shared.log, shared.next_id(), peer);
-    record.stopped(stop);
+    record.stopped(stop, Persist::Close);
     let Ok(place) = Arc::clone(&shared.door.refusals).try_acquire_owned() else { return };
     let permit = Permit { _place: place, _client: None };
     let leg = ClientLeg::Tcp(stream);

@@ -10,6 +10,7 @@ use std::time::{Duration, SystemTime};
 use tokio::time::Instant;
 use tracing::Level;
 
+use super::reply::{Persist, status_of};
 use super::stop::Stop;
 use crate::failure::Failure;
 use crate::journal::Journal;
@@ -72,7 +73,7 @@ pub struct Record {
 enum Outcome {
     /// Nobody has said how it ended: the task was dropped in mid-air.
     Cut,
-    Stopped(Stop),
+    Stopped(Stop, Persist),
     Ended(Ended),
     /// The exchange is complete.
     Complete,
@@ -105,10 +106,10 @@ impl Record {
         }
     }
 
-    /// The request was not served.
-    pub const fn stopped(&mut self, stop: Stop) {
-        self.status = Some(super::reply::status_of(stop).0);
-        self.outcome = Outcome::Stopped(stop);
+    /// The request was not served; the client was told, and may stay or not.
+    pub const fn stopped(&mut self, stop: Stop, persist: Persist) {
+        self.status = Some(status_of(stop).0);
+        self.outcome = Outcome::Stopped(stop, persist);
     }
 
     /// The tunnel ended.
@@ -151,11 +152,14 @@ impl Record {
                 Verdict::error(Failure::ConnectionTerminated, "target/rst")
             }
             Outcome::Ended(Ended::TimedOut) => Verdict::fine("idle", "proxy/timeout"),
-            Outcome::Stopped(Stop::CredentialsMissing) => {
-                Verdict::fine("credentials_wanted", "proxy/fin")
+            Outcome::Stopped(stop, persist) => {
+                let ended = if persist == Persist::Close { "proxy/fin" } else { "-" };
+                match stop {
+                    Stop::CredentialsMissing => Verdict::fine("credentials_wanted", ended),
+                    Stop::NotFound => Verdict::fine("own_answer", ended),
+                    stop => Verdict::error(stop.failure(), ended),
+                }
             }
-            Outcome::Stopped(Stop::NotFound) => Verdict::fine("own_answer", "proxy/fin"),
-            Outcome::Stopped(stop) => Verdict::error(stop.failure(), "proxy/fin"),
             Outcome::Failed(failure) => Verdict::error(failure, "target/fin"),
             Outcome::Cut if std::thread::panicking() => {
                 Verdict::error(Failure::ProxyInternalError, "proxy/rst")
@@ -291,6 +295,7 @@ mod tests {
     use crate::journal::Journal;
     use crate::net::relay::{Ended, Side};
     use crate::proxy::policy::Refusal;
+    use crate::proxy::reply::Persist;
     use crate::proxy::stop::Stop;
 
     #[derive(Clone, Default)]
@@ -326,13 +331,13 @@ mod tests {
             Record::client_gone,
             |record| record.ended(Ended::Fin(Side::Target)),
             |record| record.ended(Ended::TimedOut),
-            |record| record.stopped(Stop::CredentialsMissing),
+            |record| record.stopped(Stop::CredentialsMissing, Persist::Keep),
         ];
         let bad: [fn(&mut Record); 4] = [
             |record| record.failed(Failure::HttpResponseIncomplete),
             |record| record.ended(Ended::Reset(Side::Target)),
-            |record| record.stopped(Stop::CredentialsWrong),
-            |record| record.stopped(Stop::Refused(Refusal::Stranger)),
+            |record| record.stopped(Stop::CredentialsWrong, Persist::Keep),
+            |record| record.stopped(Stop::Refused(Refusal::Stranger), Persist::Close),
         ];
         for format in [Format::Text, Format::Json] {
             for fill in fine {

@@ -103,6 +103,11 @@ pub fn options(persist: Persist) -> Vec<u8> {
     message((200, "OK"), "", "", (persist, Show::Body))
 }
 
+/// The answer to `TRACE` that came to its end here (RFC 9110 §9.3.8).
+pub fn trace(seen: &str, persist: Persist) -> Vec<u8> {
+    message((200, "OK"), "", seen, (persist, Show::Body))
+}
+
 fn message(
     (status, reason): (u16, &str),
     fields: &str,

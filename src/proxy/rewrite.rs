@@ -187,6 +187,19 @@ pub fn trailers(fields: &Fields<'_>) -> Vec<u8> {
     out
 }
 
+/// A request as it was received, for TRACE; nothing secret goes back (RFC 9110 §9.3.8).
+pub fn trace(head: &RequestHead<'_>) -> String {
+    const SECRET: [&str; 3] = ["authorization", "proxy-authorization", "cookie"];
+    let mut out = Vec::new();
+    line(&mut out, &[head.method, " ", head.target, " HTTP/1.1"]);
+    for field in &head.fields {
+        if !SECRET.iter().any(|name| field.name.eq_ignore_ascii_case(name)) {
+            copy(&mut out, field);
+        }
+    }
+    String::from_utf8_lossy(&out).into_owned()
+}
+
 fn status_line(head: &ResponseHead<'_>) -> Vec<u8> {
     let mut out = Vec::with_capacity(1024);
     line(&mut out, &["HTTP/1.1 ", &head.status.to_string(), " ", head.reason]);

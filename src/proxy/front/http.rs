@@ -12,7 +12,7 @@ use crate::proxy::connection::Client;
 use crate::proxy::egress;
 use crate::proxy::forward::{self, Answered};
 use crate::proxy::reply::{self, Persist, Show};
-use crate::proxy::rewrite::Onward;
+use crate::proxy::rewrite::{self, Onward};
 use crate::proxy::server::Shared;
 use crate::proxy::stop::Stop;
 use crate::proxy::tunnel;
@@ -127,7 +127,7 @@ async fn request(
             return refuse(client, Stop::Loop, refused, record).await;
         }
         if onward.max_forwards() == Some(0) {
-            return last_hop(client, onward.head.method, refused, record).await;
+            return last_hop(client, &onward.head, refused, record).await;
         }
     }
     match egress::open(shared, &target, identity.trust(), &mut record).await {
@@ -209,13 +209,13 @@ async fn refuse(
         refuse_for_good(client, stop, record, refused.show).await;
         return None;
     }
-    record.stopped(stop);
+    record.stopped(stop, Persist::Keep);
     client.send(&reply::answer(stop, Persist::Keep, refused.show)).await.ok()?;
     Some(client)
 }
 
 async fn refuse_for_good(mut client: Client, stop: Stop, mut record: Record, show: Show) {
-    record.stopped(stop);
+    record.stopped(stop, Persist::Close);
     drop(record);
     if client.send(&reply::answer(stop, Persist::Close, show)).await.is_ok() {
         client.close().await;
@@ -237,16 +237,16 @@ async fn own(
     refuse(client, Stop::NotFound, refused, record).await
 }
 
-/// The request was to come no further than here (RFC 9110 §7.6.2). TRACE is not answered: it would
-/// show a client's fields to whoever made it send them.
+/// The request was to come no further than here (RFC 9110 §7.6.2): we are its final recipient.
 async fn last_hop(
     client: Client,
-    method: &str,
+    head: &RequestHead<'_>,
     refused: Refused,
     record: Record,
 ) -> Option<Client> {
-    if method == "TRACE" {
-        return refuse(client, Stop::NotFound, refused, record).await;
+    if head.method == "TRACE" {
+        let seen = rewrite::trace(head);
+        return answer(client, |persist| reply::trace(&seen, persist), refused, record).await;
     }
     answer(client, reply::options, refused, record).await
 }

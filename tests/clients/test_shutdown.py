@@ -1,0 +1,32 @@
+"""What `docker stop` does to the clients that are being served."""
+
+import socket
+import time
+
+from curl import Curl
+from harness import DEADLINE, Proxy, running_proxy
+from origin import Site
+
+
+def test_a_stream_is_finished_after_sigterm_while_nobody_else_is_let_in(curl: Curl, site: Site):
+    gate = site.origin.gate()
+    with running_proxy("--allow-private") as proxy:
+        with curl.streaming(proxy, gate, site.url("/sse?events=2")) as running:
+            assert running.stdout.readline() == "data: event 0\n"
+            proxy.ask_to_stop()
+            assert refuses_connections(proxy)
+            gate.open()
+            assert running.stdout.read() == "\ndata: event 1\n\n"
+        assert running.returncode == 0
+        assert proxy.stop() == 0
+
+
+def refuses_connections(proxy: Proxy) -> bool:
+    """Whether the port is closed within a bounded time."""
+    end = time.monotonic() + DEADLINE
+    while time.monotonic() < end:
+        try:
+            socket.create_connection(proxy.address, DEADLINE).close()
+        except ConnectionRefusedError:
+            return True
+    return False
