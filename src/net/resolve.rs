@@ -455,24 +455,29 @@ mod tests {
     async fn names_are_resolved_over_https() {
         let (port, tls) = encrypted(b"h2", |stream| async move {
             let mut connection = h2::server::handshake(stream).await.unwrap();
-            while let Some(Ok((mut request, mut respond))) = connection.accept().await {
-                tokio::spawn(async move {
-                    assert_eq!(request.uri().path(), "/q");
-                    let mut question = Vec::new();
-                    while let Some(Ok(part)) = request.body_mut().data().await {
-                        question.extend_from_slice(&part);
-                    }
-                    let answer = Bytes::from(answer(&question));
-                    let head = http::Response::builder()
-                        .header("content-type", "application/dns-message")
-                        .header("content-length", answer.len())
-                        .body(())
-                        .unwrap();
-                    respond.send_response(head, false).unwrap().send_data(answer, true).unwrap();
-                });
+            while let Some(Ok((request, respond))) = connection.accept().await {
+                tokio::spawn(answer_over_https(request, respond));
             }
         })
         .await;
         assert!(resolves(Transport::Https("/q".into()), port, Some(tls)).await);
+    }
+
+    async fn answer_over_https(
+        mut request: http::Request<h2::RecvStream>,
+        mut respond: h2::server::SendResponse<Bytes>,
+    ) {
+        assert_eq!(request.uri().path(), "/q");
+        let mut question = Vec::new();
+        while let Some(Ok(part)) = request.body_mut().data().await {
+            question.extend_from_slice(&part);
+        }
+        let answer = Bytes::from(answer(&question));
+        let head = http::Response::builder()
+            .header("content-type", "application/dns-message")
+            .header("content-length", answer.len())
+            .body(())
+            .unwrap();
+        respond.send_response(head, false).unwrap().send_data(answer, true).unwrap();
     }
 }

@@ -154,10 +154,9 @@ impl Record {
             Outcome::Ended(Ended::TimedOut) => Verdict::fine("idle", "proxy/timeout"),
             Outcome::Stopped(stop, persist) => {
                 let ended = if persist == Persist::Close { "proxy/fin" } else { "-" };
-                match stop {
-                    Stop::CredentialsMissing => Verdict::fine("credentials_wanted", ended),
-                    Stop::NotFound => Verdict::fine("own_answer", ended),
-                    stop => Verdict::error(stop.failure(), ended),
+                match stop.normal() {
+                    Some(word) => Verdict::fine(word, ended),
+                    None => Verdict::error(stop.failure(), ended),
                 }
             }
             Outcome::Failed(failure) => Verdict::error(failure, "target/fin"),

@@ -72,8 +72,10 @@ impl Stop {
         }
     }
 
-    /// Whether this belongs to normal operation: the log then does not call it an error.
-    pub const fn is_normal(self) -> bool {
-        matches!(self, Self::CredentialsMissing | Self::NotFound)
+    /// What the log calls it when it belongs to normal operation and is no error.
+    pub fn normal(self) -> Option<&'static str> {
+        let normal =
+            [(Self::CredentialsMissing, "credentials_wanted"), (Self::NotFound, "own_answer")];
+        normal.into_iter().find(|(stop, _)| *stop == self).map(|(_, word)| word)
     }
 }

@@ -1,13 +1,12 @@
 """curl through the proxy: what it fetches, what it uploads, and what the origin learns of it."""
 
 import hashlib
-import re
 from pathlib import Path
 
 import pytest
 
 from curl import Curl
-from harness import DEADLINE, Proxy, Run, running_proxy
+from harness import DEADLINE, Proxy, running_proxy
 from origin import (
     FIVE_MIB,
     FIVE_MIB_SHA256,
