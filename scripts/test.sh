@@ -86,6 +86,8 @@ if ! $quick; then
     skip "real clients: curl, wget, git or Python with venv can't be installed here"
   fi
 
+  step "fuzz targets, briefly" scripts/fuzz.sh 10
+
   counted "Docker" '[0-9]+' scripts/test-docker.sh
 fi
 

@@ -1,0 +1,14 @@
+#!/usr/bin/env bash
+# Runs every fuzz target for some seconds each: scripts/fuzz.sh [SECONDS], 20 when none are given.
+# The fuzzer needs compiler options that the stable toolchain keeps behind RUSTC_BOOTSTRAP.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+seconds=${1:-20}
+command -v cargo-fuzz >/dev/null || cargo install cargo-fuzz --locked --quiet
+export RUSTC_BOOTSTRAP=1
+for target in $(cargo fuzz list); do
+  echo "-- $target"
+  cargo fuzz run --sanitizer none "$target" -- -max_total_time="$seconds" -max_len=4096 -print_final_stats=1 2>&1 |
+    grep -aE '^(error|warning: unused|stat::(number_of_executed_units|average_exec_per_sec)|thread |SUMMARY|Base64)|panicked'
+done
