@@ -65,10 +65,11 @@ pub fn convert(layers: &Layers, descriptors: Option<u64>) -> Result<Serve, Confi
     })
 }
 
-/// Two descriptors a tunnel; some are kept for listeners, name servers, files and refusals.
+/// Two descriptors a tunnel; some are kept for listeners, name servers, files, refusals and the
+/// pipes of bulk transfers.
 fn connections_for(descriptors: Option<u64>) -> usize {
     let limit = descriptors.unwrap_or(1 << 20);
-    usize::try_from(limit.saturating_sub(64) / 2).unwrap_or(usize::MAX).max(1)
+    usize::try_from(limit.saturating_sub(200) / 2).unwrap_or(usize::MAX).max(1)
 }
 
 fn access(read: &Reader<'_>) -> Result<Access, ConfigError> {
@@ -284,7 +285,7 @@ mod tests {
         for (key, value) in flags {
             layers.add_flag(key, &[(*value).to_owned()]);
         }
-        convert(&layers, Some(1064)).map_err(|error| error.to_string())
+        convert(&layers, Some(1200)).map_err(|error| error.to_string())
     }
 
     #[test]

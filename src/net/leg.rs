@@ -26,6 +26,9 @@ pub trait Leg: AsyncRead + AsyncWrite + Unpin {
     /// The socket, for options and addresses only.
     fn tcp(&self) -> &TcpStream;
 
+    /// The socket, when its bytes are the stream's bytes: no TLS in between.
+    fn bare(&self) -> Option<&TcpStream>;
+
     /// Makes the coming close a reset: data in flight is dropped and the peer sees an error, not
     /// an end.
     fn reset_on_close(&self) {
@@ -37,6 +40,10 @@ pub trait Leg: AsyncRead + AsyncWrite + Unpin {
 impl Leg for TcpStream {
     fn tcp(&self) -> &TcpStream {
         self
+    }
+
+    fn bare(&self) -> Option<&TcpStream> {
+        Some(self)
     }
 }
 
@@ -54,6 +61,13 @@ impl Leg for ClientLeg {
         match self {
             Self::Tcp(stream) => stream,
             Self::Tls(stream) => stream.get_ref().0,
+        }
+    }
+
+    fn bare(&self) -> Option<&TcpStream> {
+        match self {
+            Self::Tcp(stream) => Some(stream),
+            Self::Tls(_) => None,
         }
     }
 }

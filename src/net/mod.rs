@@ -6,4 +6,5 @@ pub mod limits;
 pub mod listen;
 pub mod relay;
 pub mod resolve;
+pub mod splice;
 pub mod tls;

@@ -2,7 +2,9 @@
 //!
 //! Nothing is held back: what one read returns is written in the same poll, from a scratch buffer
 //! that all tunnels of a thread share; only what a slow reader does not take is kept (and then
-//! nothing more is read: back-pressure). An idle tunnel owns no buffer and no timer.
+//! nothing more is read: back-pressure). A read that fills the buffer means bulk: from then on the
+//! kernel moves the bytes ([`super::splice`]) until they come in small pieces again. An idle tunnel
+//! owns no buffer, no pipe and no timer.
 
 use std::cell::RefCell;
 use std::pin::Pin;
@@ -16,10 +18,14 @@ use tokio::io::ReadBuf;
 use tokio::time::{Instant, Sleep};
 
 use super::leg::Leg;
+use super::splice::{Conduit, Step};
 
 /// One read. Chunks of a token stream are far smaller; bulk is faster in larger pieces, but two
 /// of these fit the first-level cache.
 const SCRATCH: usize = 16 * 1024;
+
+/// So much in one go, then the other tunnels of the thread get their turn.
+const TURN: usize = 1 << 20;
 
 thread_local! {
     static SCRATCH_BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; SCRATCH].into_boxed_slice());
@@ -212,6 +218,9 @@ struct Direction {
     /// Read, but not yet taken by the writer; nothing more is read before it is.
     rest: Vec<u8>,
     flushed: bool,
+    /// The kernel moves the bytes.
+    bulk: bool,
+    conduit: Conduit,
     moved: u64,
 }
 
@@ -226,13 +235,16 @@ enum Stage {
 }
 
 /// Which end of a direction broke.
-enum Broken {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Broken {
+    /// Where the bytes come from.
     Reader,
+    /// Where they go.
     Writer,
 }
 
 impl Broken {
-    const fn side(&self, reader: Side, writer: Side) -> Side {
+    const fn side(self, reader: Side, writer: Side) -> Side {
         match self {
             Self::Reader => reader,
             Self::Writer => writer,
@@ -241,8 +253,9 @@ impl Broken {
 }
 
 impl Direction {
-    const fn new(rest: Vec<u8>) -> Self {
-        Self { stage: Stage::Open, rest, flushed: true, moved: 0 }
+    fn new(rest: Vec<u8>) -> Self {
+        let conduit = Conduit::default();
+        Self { stage: Stage::Open, rest, flushed: true, bulk: false, conduit, moved: 0 }
     }
 
     /// Moves what can be moved now; the waker is registered for what can't.
@@ -252,10 +265,18 @@ impl Direction {
         reader: &mut R,
         writer: &mut W,
     ) -> Result<(), Broken> {
+        let turn = self.moved + TURN as u64;
         loop {
+            if self.moved >= turn {
+                cx.waker().wake_by_ref();
+                return self.flush(cx, writer);
+            }
             let step = match self.stage {
                 Stage::Done => return Ok(()),
                 Stage::Open | Stage::Ending if !self.rest.is_empty() => self.write_rest(cx, writer),
+                Stage::Open if self.bulk || !self.conduit.is_empty() => {
+                    self.splice(cx, reader, writer)
+                }
                 Stage::Open => self.copy(cx, reader, writer),
                 Stage::Ending => self.end(cx, writer),
             };
@@ -291,9 +312,30 @@ impl Direction {
                 Poll::Pending => 0,
             };
             self.moved += taken as u64;
+            self.bulk = bytes.len() == SCRATCH;
             self.rest.extend_from_slice(bytes.get(taken..).unwrap_or_default());
             Poll::Ready(Ok(()))
         })
+    }
+
+    /// One step through the kernel; back to copying when that is not possible or not worth it.
+    fn splice<R: Leg, W: Leg>(
+        &mut self,
+        cx: &mut Context<'_>,
+        reader: &R,
+        writer: &W,
+    ) -> Poll<Result<(), Broken>> {
+        let (Some(from), Some(to)) = (reader.bare(), writer.bare()) else {
+            self.bulk = false;
+            return Poll::Ready(Ok(()));
+        };
+        match ready!(self.conduit.poll(cx, from, to))? {
+            Step::Moved(bytes) => self.moved += bytes as u64,
+            Step::Again => {}
+            Step::Copy => self.bulk = false,
+            Step::End => self.stage = Stage::Ending,
+        }
+        Poll::Ready(Ok(()))
     }
 
     fn write_rest<W: Leg>(
