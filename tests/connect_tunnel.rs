@@ -223,6 +223,32 @@ impl Pattern {
 }
 
 #[tokio::test]
+async fn a_reset_in_the_middle_of_bulk_is_a_reset_and_a_stream_may_follow_bulk() {
+    let proxy = Proxy::start(&[]).await;
+    let (mut client, mut origin) = tunnel(&proxy).await;
+    let block = vec![7; 4 << 20];
+    for round in 0..3 {
+        let (written, read) =
+            tokio::join!(origin.stream.write_all(&block), client.exactly(block.len()));
+        written.unwrap();
+        assert!(read == block, "round {round}");
+        origin.send("data: x\n\n").await;
+        assert_eq!(client.exactly(9).await, b"data: x\n\n");
+        client.send("more").await;
+        assert_eq!(origin.exactly(4).await, b"more");
+    }
+    // The proxy is left with bytes that the client does not read.
+    let stuck = timeout(Duration::from_millis(300), async {
+        loop {
+            origin.stream.write_all(&block).await.unwrap();
+        }
+    });
+    stuck.await.unwrap_err();
+    origin.reset();
+    client.until_reset().await;
+}
+
+#[tokio::test]
 async fn a_slow_reader_holds_the_writer_back() {
     let proxy = Proxy::start(&[]).await;
     let (client, mut origin) = tunnel(&proxy).await;

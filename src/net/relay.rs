@@ -111,6 +111,15 @@ pub struct Early {
     pub down: Vec<u8>,
 }
 
+/// Who keeps the books of a tunnel; it is dropped with it.
+pub trait Account: Unpin {
+    /// Where bytes are counted.
+    fn meter(&self) -> &Meter;
+
+    /// Told how it ended; never, when the relay is dropped half-way.
+    fn ended(&mut self, how: Ended);
+}
+
 /// Copies both ways until both directions are closed, one side breaks, or patience ends.
 ///
 /// A FIN is passed on when everything before it has been written, and the other direction goes
@@ -119,32 +128,34 @@ pub struct Early {
 ///
 /// # Cancel safety
 ///
-/// Dropping the future resets both sides; `meter` holds what had passed.
-pub fn relay<C: Leg, T: Leg>(
+/// Dropping the future resets both sides; the meter of `account` holds what had passed.
+pub fn relay<C: Leg, T: Leg, A: Account>(
     legs: (C, T),
     early: Early,
     patience: Patience,
-    meter: &Meter,
-) -> impl Future<Output = Ended> {
+    account: A,
+) -> impl Future<Output = ()> {
     Relay {
         legs: Legs { client: legs.0, target: legs.1, in_order: false },
         up: Direction::new(early.up),
         down: Direction::new(early.down),
         first_fin: None,
         patience,
-        silence: Silence::default(),
-        meter,
+        silence: None,
+        account,
     }
 }
 
-struct Relay<'m, C: Leg, T: Leg> {
+/// A tunnel in its task: written by hand, because an `async fn` keeps what it was given a second
+/// time beside what it makes of it, for as long as the tunnel lives.
+struct Relay<C: Leg, T: Leg, A: Account> {
     legs: Legs<C, T>,
     up: Direction,
     down: Direction,
     first_fin: Option<Side>,
     patience: Patience,
-    silence: Silence,
-    meter: &'m Meter,
+    silence: Option<Box<Silence>>,
+    account: A,
 }
 
 /// Both sockets; unless everything ended in order, closing them is a reset.
@@ -163,11 +174,21 @@ impl<C: Leg, T: Leg> Drop for Legs<C, T> {
     }
 }
 
-impl<C: Leg, T: Leg> Future for Relay<'_, C, T> {
-    type Output = Ended;
+impl<C: Leg, T: Leg, A: Account> Future for Relay<C, T, A> {
+    type Output = ();
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Ended> {
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = self.get_mut();
+        let ended = ready!(this.carry(cx));
+        this.account.ended(ended);
+        Poll::Ready(())
+    }
+}
+
+impl<C: Leg, T: Leg, A: Account> Relay<C, T, A> {
+    /// Both directions, and then the clock.
+    fn carry(&mut self, cx: &mut Context<'_>) -> Poll<Ended> {
+        let this = self;
         let up = this.up.poll(cx, &mut this.legs.client, &mut this.legs.target);
         this.note_fin(Side::Client);
         let down = this.down.poll(cx, &mut this.legs.target, &mut this.legs.client);
@@ -190,12 +211,12 @@ impl<C: Leg, T: Leg> Future for Relay<'_, C, T> {
         } else {
             this.patience.idle
         };
-        ready!(this.silence.poll(cx, limit, this.up.moved + this.down.moved));
+        let Some(limit) = limit else { return Poll::Pending };
+        let silence = this.silence.get_or_insert_with(|| Box::new(Silence::new(limit)));
+        ready!(silence.poll(cx, limit, this.up.moved + this.down.moved));
         Poll::Ready(Ended::TimedOut)
     }
-}
 
-impl<C: Leg, T: Leg> Relay<'_, C, T> {
     fn note_fin(&mut self, side: Side) {
         let stage = if side == Side::Client { self.up.stage } else { self.down.stage };
         if stage != Stage::Open && self.first_fin.is_none() {
@@ -204,10 +225,11 @@ impl<C: Leg, T: Leg> Relay<'_, C, T> {
     }
 
     fn measure(&self) {
-        self.meter.up.store(self.up.moved, Relaxed);
-        self.meter.down.store(self.down.moved, Relaxed);
+        let meter = self.account.meter();
+        meter.up.store(self.up.moved, Relaxed);
+        meter.down.store(self.down.moved, Relaxed);
         if self.down.moved > 0 {
-            self.meter.first_byte.get_or_init(Instant::now);
+            meter.first_byte.get_or_init(Instant::now);
         }
     }
 }
@@ -377,37 +399,64 @@ impl Direction {
     }
 }
 
-/// Measures silence; owns a timer only while there is a limit.
-#[derive(Default)]
+/// Measures silence; there is one only while there is a limit.
 struct Silence {
-    timer: Option<Pin<Box<Sleep>>>,
-    since: Option<Instant>,
-    limit: Option<Duration>,
+    timer: Pin<Box<Sleep>>,
+    since: Instant,
+    limit: Duration,
     /// Bytes moved until `since`.
     moved: u64,
 }
 
 impl Silence {
+    fn new(limit: Duration) -> Self {
+        let since = Instant::now();
+        Self { timer: Box::pin(tokio::time::sleep_until(since + limit)), since, limit, moved: 0 }
+    }
+
     /// Ready when nothing has moved for `limit`. A byte only moves the stamp; the timer is set
     /// anew when it fires.
-    fn poll(&mut self, cx: &mut Context<'_>, limit: Option<Duration>, moved: u64) -> Poll<()> {
-        let Some(length) = limit else { return Poll::Pending };
-        let changed = std::mem::replace(&mut self.limit, limit) != limit;
-        if changed || self.moved != moved {
+    fn poll(&mut self, cx: &mut Context<'_>, limit: Duration, moved: u64) -> Poll<()> {
+        if self.limit != limit || self.moved != moved {
+            self.since = Instant::now();
             self.moved = moved;
-            self.since = Some(Instant::now());
         }
-        let due = self.since.map_or_else(Instant::now, |since| since + length);
-        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(due)));
-        if changed {
-            timer.as_mut().reset(due);
+        let due = self.since + limit;
+        if self.limit != limit {
+            self.limit = limit;
+            self.timer.as_mut().reset(due);
         }
         loop {
-            ready!(timer.as_mut().poll(cx));
+            ready!(self.timer.as_mut().poll(cx));
             if due <= Instant::now() {
                 return Poll::Ready(());
             }
-            timer.as_mut().reset(due);
+            self.timer.as_mut().reset(due);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpStream;
+
+    use super::{Account, Ended, Meter, Relay};
+    use crate::net::leg::ClientLeg;
+
+    struct Nobody(Meter);
+
+    impl Account for Nobody {
+        fn meter(&self) -> &Meter {
+            &self.0
+        }
+
+        fn ended(&mut self, _how: Ended) {}
+    }
+
+    #[test]
+    fn a_tunnel_is_small() {
+        let size = size_of::<Relay<ClientLeg, TcpStream, Nobody>>();
+        println!("a relay is {size} bytes, {} of them its meter", size_of::<Meter>());
+        assert!(size <= 352, "{size}");
     }
 }

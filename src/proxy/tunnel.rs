@@ -2,28 +2,47 @@
 
 use tokio::net::TcpStream;
 
+use super::accept::Permit;
 use super::access_log::Record;
 use super::connection::Client;
 use super::server::Shared;
-use crate::net::relay::{Early, relay};
+use crate::net::relay::{Account, Early, Ended, Meter, relay};
+
+/// What a tunnel holds besides its legs.
+struct Tunnel {
+    record: Record,
+    _permit: Permit,
+}
+
+impl Account for Tunnel {
+    fn meter(&self) -> &Meter {
+        &self.record.meter
+    }
+
+    fn ended(&mut self, how: Ended) {
+        self.record.ended(how);
+    }
+}
 
 /// Hands both legs to a task of their own, which is small: what was needed to set the tunnel up
 /// is freed with the caller. `down` is what the target has said already; what the client has said
 /// is still in its buffer.
-pub fn start(
-    shared: &Shared,
-    client: Client,
-    target: TcpStream,
-    down: Vec<u8>,
-    mut record: Record,
-) {
+pub fn start(shared: &Shared, client: Client, target: TcpStream, down: Vec<u8>, record: Record) {
     let Client { leg, buffer, permit, .. } = client;
     let early = Early { up: buffer.to_vec(), down };
-    drop(buffer);
+    let tunnel = Tunnel { record, _permit: permit };
     let patience = shared.settings.times.patience;
-    shared.tracker.spawn(async move {
-        let ended = relay((leg, target), early, patience, &record.meter).await;
-        record.ended(ended);
-        drop(permit);
-    });
+    shared.tracker.spawn(relay((leg, target), early, patience, tunnel));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Tunnel;
+
+    #[test]
+    fn the_books_of_a_tunnel_are_small() {
+        let size = size_of::<Tunnel>();
+        println!("record and permit of a tunnel are {size} bytes");
+        assert!(size <= 448, "{size}");
+    }
 }
