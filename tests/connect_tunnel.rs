@@ -352,6 +352,5 @@ async fn a_closed_tunnel_leaves_nothing_open() {
         origin.finish().await;
         client.rest().await;
     }
-    // What is left is the listener.
-    until(|| proxy.control.open() == 1).await;
+    until(|| proxy.control.open() == 0).await;
 }

@@ -519,7 +519,7 @@ async fn a_client_that_leaves_takes_its_origin_connection_along() {
     client.reset();
     origin.until_reset().await;
     assert_eq!(proxy.log_lines(1).await[0]["outcome"], "client_gone");
-    until(|| proxy.control.open() == 1).await;
+    until(|| proxy.control.open() == 0).await;
 }
 
 #[tokio::test]

@@ -62,7 +62,7 @@ fn after_the_drain_time_tunnels_are_reset_and_the_log_says_so() {
     assert!(client.read(&mut byte).is_err(), "cut, not ended");
     let (status, rest) = serve.finish();
     assert!(status.success() && rest.contains("ended=proxy/drain outcome=cut"), "{rest}");
-    assert!(rest.contains("1 connections are cut"), "{rest}");
+    assert!(rest.contains("stopped: 1 connection cut"), "{rest}");
 }
 
 #[test]

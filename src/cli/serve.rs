@@ -81,22 +81,26 @@ async fn serve_until_stopped(serve: Serve, log: AccessLog) -> Result<(), StartEr
     let running = tokio::spawn(server.run());
     signals.stop(&control).await;
     tracing::info!(
-        "stopping: {} connections have {} to finish; another signal ends them at once",
-        control.open(),
+        "stopping: {} have {} to finish; another signal ends them at once",
+        connections(control.open()),
         humantime::format_duration(settings.times.drain)
     );
     control.drain();
     tokio::select! {
         left = running => match left {
             Ok(0) => tracing::info!("stopped: every connection had finished"),
-            Ok(left) => tracing::warn!("stopped: {left} connections are cut"),
+            Ok(left) => tracing::warn!("stopped: {} cut", connections(left)),
             Err(_) => tracing::error!("stopped: the server has failed"),
         },
         () = signals.stop(&control) => {
-            tracing::warn!("stopped at once: {} connections are cut", control.open());
+            tracing::warn!("stopped at once: {} cut", connections(control.open()));
         }
     }
     Ok(())
+}
+
+fn connections(count: usize) -> String {
+    format!("{count} connection{}", if count == 1 { "" } else { "s" })
 }
 
 /// Reads the user file again when it changes.

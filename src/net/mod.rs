@@ -4,6 +4,7 @@ pub mod dial;
 pub mod leg;
 pub mod limits;
 pub mod listen;
+pub mod meter;
 pub mod relay;
 pub mod resolve;
 pub mod splice;

@@ -8,8 +8,6 @@
 
 use std::cell::RefCell;
 use std::pin::Pin;
-use std::sync::OnceLock;
-use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -18,6 +16,7 @@ use tokio::io::ReadBuf;
 use tokio::time::{Instant, Sleep};
 
 use super::leg::Leg;
+use super::meter::Meter;
 use super::splice::{Conduit, Step};
 
 /// One read. Chunks of a token stream are far smaller; bulk is faster in larger pieces, but two
@@ -39,47 +38,6 @@ pub struct Patience {
     pub half_close: Duration,
     /// In a fully open tunnel; `None` is for ever.
     pub idle: Option<Duration>,
-}
-
-/// What has passed so far; read it at any time, also when the relay is dropped half-way.
-#[derive(Debug, Default)]
-pub struct Meter {
-    up: AtomicU64,
-    down: AtomicU64,
-    first_byte: OnceLock<Instant>,
-}
-
-impl Meter {
-    /// Bytes from the client to the target.
-    pub fn up(&self) -> u64 {
-        self.up.load(Relaxed)
-    }
-
-    /// Bytes from the target to the client.
-    pub fn down(&self) -> u64 {
-        self.down.load(Relaxed)
-    }
-
-    /// When the target's first byte came.
-    pub fn first_byte(&self) -> Option<Instant> {
-        self.first_byte.get().copied()
-    }
-
-    /// Notes `bytes` from the client to the target.
-    pub fn add_up(&self, bytes: usize) {
-        self.up.fetch_add(bytes as u64, Relaxed);
-    }
-
-    /// Notes `bytes` from the target to the client.
-    pub fn add_down(&self, bytes: usize) {
-        self.down.fetch_add(bytes as u64, Relaxed);
-        self.first_byte.get_or_init(Instant::now);
-    }
-
-    /// Everything, both ways.
-    pub fn total(&self) -> u64 {
-        self.up() + self.down()
-    }
 }
 
 /// One of the two sides.

@@ -14,7 +14,8 @@ use super::reply::{Persist, status_of};
 use super::stop::Stop;
 use crate::failure::Failure;
 use crate::journal::Journal;
-use crate::net::relay::{Ended, Meter, Side};
+use crate::net::meter::Meter;
+use crate::net::relay::{Ended, Side};
 use crate::target::Target;
 
 /// How lines look.

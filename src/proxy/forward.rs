@@ -20,7 +20,7 @@ use super::server::Shared;
 use super::stop::Stop;
 use crate::failure::Failure;
 use crate::net::leg::{ClientLeg, Leg, receive};
-use crate::net::relay::Meter;
+use crate::net::meter::Meter;
 use crate::wire::http1::body::{BodyError, BodyScan, Piece};
 use crate::wire::http1::framing::{Body, response_body};
 use crate::wire::http1::head::{HeadScan, ResponseHead, Version, parse_response, parse_trailers};

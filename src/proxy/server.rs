@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use ring::rand::{SecureRandom, SystemRandom};
 use rustls::ServerConfig;
 use tokio::net::TcpListener;
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -140,10 +141,13 @@ impl Server {
     /// settings. Returns how many were still open; dropping the runtime resets those.
     pub async fn run(self) -> usize {
         let shared = self.shared;
+        let mut accepting = JoinSet::new();
         for listener in self.listeners {
-            shared.tracker.spawn(accept::run(listener, Arc::clone(&shared)));
+            accepting.spawn(accept::run(listener, Arc::clone(&shared)));
         }
         shared.drain.cancelled().await;
+        // Listeners close before anything else: nobody new gets in.
+        accepting.shutdown().await;
         shared.tracker.close();
         // Too late is no failure: the count tells.
         drop(timeout(shared.settings.times.drain, shared.tracker.wait()).await);
@@ -157,7 +161,7 @@ impl Control {
         self.0.drain.cancel();
     }
 
-    /// Connections and tunnels that are open, listeners included.
+    /// Connections and tunnels that are open.
     pub fn open(&self) -> usize {
         self.0.tracker.len()
     }

@@ -6,7 +6,8 @@ use super::accept::Permit;
 use super::access_log::Record;
 use super::connection::Client;
 use super::server::Shared;
-use crate::net::relay::{Account, Early, Ended, Meter, relay};
+use crate::net::meter::Meter;
+use crate::net::relay::{Account, Early, Ended, relay};
 
 /// What a tunnel holds besides its legs.
 struct Tunnel {

@@ -1,0 +1,54 @@
+# docker build -t sami-llm-proxy .                    the image for daily use: busybox (sh, netstat, wget) and the proxy
+# docker build -t sami-llm-proxy --target scratch .   nothing but the proxy
+#
+# Works with BuildKit and without it, on any architecture that the base images exist for.
+
+FROM rust:1-slim-bookworm AS build
+WORKDIR /build
+# One file that needs no library of the image it runs in. The linker flag must not reach procedural macros, which are
+# libraries that rustc loads: with an explicit --target it is for the program only. What a static glibc can't do
+# (getaddrinfo through NSS) is never asked of it: names go through hickory.
+ENV RUSTFLAGS="-C target-feature=+crt-static"
+# The dependencies, with an empty library in place of ours: this layer stays until Cargo.toml or Cargo.lock changes.
+COPY Cargo.toml Cargo.lock ./
+RUN mkdir -p src/bin && echo '//! Stand-in.' >src/lib.rs && echo 'fn main() {}' >src/bin/sami-proxy.rs \
+    && cargo build --release --locked --lib --target "$(rustc --print host-tuple)"
+COPY . .
+# cargo goes by time stamps, and our sources may be older than the stand-ins above.
+RUN find src -type f -exec touch {} + \
+    && cargo build --release --locked --bin sami-proxy --target "$(rustc --print host-tuple)" \
+    && cp "target/$(rustc --print host-tuple)/release/sami-proxy" /sami-proxy
+
+# The two images below say the same of themselves.
+#
+# No --start-period and no --start-interval: engines before 25.0 refuse the latter, and newer ones would wait its default
+# of 5 s. So the first look is after one interval, on every engine. It asks where SAMI_PROXY_LISTEN says (a --listen
+# given as an argument to `serve` it can't know).
+FROM scratch AS scratch
+COPY --from=build /sami-proxy /usr/local/bin/sami-proxy
+USER 65532:65532
+EXPOSE 8080
+STOPSIGNAL SIGTERM
+# `docker stop` kills after 10 s; who gives it more time (-t, stop_grace_period) gives the drain more, too.
+ENV SAMI_PROXY_DRAIN_TIMEOUT=8s
+HEALTHCHECK --interval=3s --timeout=5s --retries=3 CMD ["/usr/local/bin/sami-proxy", "healthcheck"]
+LABEL org.opencontainers.image.title="sami-proxy" \
+      org.opencontainers.image.description="A forward proxy for reaching LLM APIs, and the doctor of its own troubles" \
+      org.opencontainers.image.licenses="MIT OR Apache-2.0"
+ENTRYPOINT ["/usr/local/bin/sami-proxy"]
+CMD ["serve"]
+
+FROM busybox:stable-musl
+RUN echo 'sami:x:65532:65532:sami-proxy:/:/bin/false' >>/etc/passwd && echo 'sami:x:65532:' >>/etc/group
+COPY --from=build /sami-proxy /usr/local/bin/sami-proxy
+USER 65532:65532
+EXPOSE 8080
+STOPSIGNAL SIGTERM
+# `docker stop` kills after 10 s; who gives it more time (-t, stop_grace_period) gives the drain more, too.
+ENV SAMI_PROXY_DRAIN_TIMEOUT=8s
+HEALTHCHECK --interval=3s --timeout=5s --retries=3 CMD ["/usr/local/bin/sami-proxy", "healthcheck"]
+LABEL org.opencontainers.image.title="sami-proxy" \
+      org.opencontainers.image.description="A forward proxy for reaching LLM APIs, and the doctor of its own troubles" \
+      org.opencontainers.image.licenses="MIT OR Apache-2.0"
+ENTRYPOINT ["/usr/local/bin/sami-proxy"]
+CMD ["serve"]

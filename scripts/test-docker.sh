@@ -1,0 +1,446 @@
+#!/usr/bin/env bash
+# Builds the image from the working tree and tests what is promised of it on the Docker engine of this machine.
+#
+#   scripts/test-docker.sh [OPTION OF docker build]…
+#
+# One line a check; the last line is `N passed, M failed`, and the exit code is 1 when M is not 0. Without an engine, or
+# without the base images and a registry to get them from, ../shared/docker/base-images.sh is run if it is there; if that
+# does not help either, the last line is `0 passed, 0 failed, 1 skipped`.
+# Needs Linux, bash, curl, and for the check of SIGKILL root. Sends nothing beyond this machine.
+set -Eeuo pipefail
+export LC_ALL=C
+unset http_proxy https_proxy all_proxy no_proxy HTTP_PROXY HTTPS_PROXY ALL_PROXY NO_PROXY
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+readonly image=sami-llm-proxy main=sami-llm-proxy # as README.md has them
+readonly run=sami-test-$$                         # the name of everything else
+readonly port=8080
+readonly bases=(rust:1-slim-bookworm busybox:stable-musl)
+readonly make_bases=../shared/docker/base-images.sh
+readonly auth=(-e SAMI_PROXY_AUTH=sami:secret -e SAMI_PROXY_ALLOW_PRIVATE=true)
+readonly login=c2FtaTpzZWNyZXQ= # sami:secret
+readonly megabyte=1000000
+
+passed=0 failed=0
+containers=() tags=() networks=()
+work=$(mktemp -d)
+over=false broken=""
+
+cleanup() {
+  ((${#containers[@]} == 0)) || docker rm -f "${containers[@]}" >/dev/null 2>&1 || true
+  ((${#networks[@]} == 0)) || docker network rm "${networks[@]}" >/dev/null 2>&1 || true
+  ((${#tags[@]} == 0)) || docker rmi "${tags[@]}" >/dev/null 2>&1 || true
+  rm -rf "$work"
+}
+at_exit() {
+  cleanup
+  $over || { echo "FAIL the test itself broke off: $broken" && echo "$passed passed, $((failed + 1)) failed"; }
+}
+trap at_exit EXIT
+trap 'broken="line $LINENO: $BASH_COMMAND"' ERR
+trap 'broken="a signal"; exit 130' INT TERM
+
+# ------------------------------------------------------------------------------------------------------------- helpers
+
+ok() {
+  passed=$((passed + 1))
+  echo "ok   $1"
+}
+
+# WHAT OUTPUT
+fail() {
+  failed=$((failed + 1))
+  echo "FAIL $1"
+  [[ -z ${2:-} ]] || sed 's/^/       /' <<<"$2"
+}
+
+# WHAT COMMAND…: the command decides, and what it says is shown when it says no.
+check() {
+  local what=$1 said
+  shift
+  if said=$("$@" 2>&1); then ok "$what"; else fail "$what" "$said"; fi
+}
+
+finish() {
+  over=true
+  echo "$passed passed, $failed failed"
+  ((failed == 0)) || exit 1
+  exit 0
+}
+
+skip_all() {
+  over=true
+  echo "skip everything: $1"
+  echo "0 passed, 0 failed, 1 skipped"
+  exit 0
+}
+
+# Milliseconds of a clock that nobody sets.
+now() {
+  local up
+  read -r up _ </proc/uptime
+  echo $((10#${up/./} * 10))
+}
+
+# SECONDS COMMAND…: runs the command until it succeeds.
+within() {
+  local deadline said
+  deadline=$(($(now) + $1 * 1000))
+  shift
+  until said=$("$@" 2>&1); do
+    if (($(now) > deadline)); then
+      printf '%s\nnot in time: %s\n' "$said" "$*"
+      return 1
+    fi
+    sleep 0.05
+  done
+}
+
+# GOT WANTED
+is() { [[ $1 == "$2" ]] || { printf 'got:    %s\nwanted: %s\n' "$1" "$2"; return 1; }; }
+
+# TEXT WANTED
+has() { [[ $1 == *"$2"* ]] || { printf 'without "%s":\n%s\n' "$2" "$1"; return 1; }; }
+
+# TEXT UNWANTED
+lacks() { [[ $1 != *"$2"* ]] || { printf 'with "%s":\n%s\n' "$2" "$1"; return 1; }; }
+
+# LOWEST VALUE HIGHEST
+between() { (($1 <= $2 && $2 <= $3)) || { echo "$2 is not from $1 to $3"; return 1; }; }
+
+# Any curl, without the user's settings and bounded.
+fetch() { curl -q -sS -m 10 "$@"; }
+
+field() { docker inspect -f "$2" "$1"; }
+exit_code() { field "$1" '{{.State.ExitCode}}'; }
+address() { field "$1" "{{(index .NetworkSettings.Networks \"$run\").IPAddress}}"; }
+logs() { docker logs "$1" 2>/dev/null; }
+logged() { has "$(logs "$1")" "$2"; }
+error_lines() { logs "$1" | grep -i error || true; }
+healthz() { is "$(fetch "http://$1/healthz")" ok; }
+is_healthy() { is "$(field "$1" '{{.State.Health.Status}}')" healthy; }
+
+# NAME OPTION…: a proxy beside the origin; ready when this returns.
+proxy() {
+  local name=$run-$1 tag=${tag:-$image}
+  shift
+  containers+=("$name")
+  docker run -d --name "$name" --network "$run" "$@" "$tag" >/dev/null
+  within 10 healthz "$(address "$name"):$port" || { docker logs "$name"; return 1; }
+}
+
+# PROXY OPTION OF curl…: gets the origin's page
+page() {
+  local via=$1
+  shift
+  is "$(fetch -x "http://$(address "$run-$via"):$port" "$@" http://origin/)" "the page"
+}
+
+# PROXY: sets `tunnel` to a file descriptor of an open tunnel to the origin.
+open_tunnel() {
+  local line
+  exec {tunnel}<>"/dev/tcp/$(address "$run-$1")/$port"
+  printf 'CONNECT origin:80 HTTP/1.1\r\nHost: origin:80\r\nProxy-Authorization: Basic %s\r\n\r\n' "$login" >&"$tunnel"
+  read -r -t 10 line <&"$tunnel" || line="no answer"
+  check "$1: a tunnel opens" is "$line" $'HTTP/1.1 200 Connection established\r'
+  read -r -t 10 line <&"$tunnel" || true
+}
+
+# PROXY: stops it as a person would (with patience) and prints how many milliseconds that took.
+stop() {
+  local began
+  began=$(now)
+  docker stop "$run-$1" >/dev/null
+  echo $(($(now) - began))
+}
+
+# ------------------------------------------------------------------------------------------------------ engine and image
+
+engine_answers() { timeout 30 docker info >/dev/null 2>&1; }
+
+bases_are_here() {
+  local base
+  for base in "${bases[@]}"; do
+    docker image inspect "$base" >/dev/null 2>&1 || timeout 300 docker pull -q "$base" >/dev/null 2>&1 || return 1
+  done
+}
+
+get_engine() {
+  local lacking
+  command -v curl >/dev/null || skip_all "there is no curl"
+  if ! engine_answers; then
+    lacking="no Docker engine answers"
+  elif ! bases_are_here; then
+    lacking="the base images are neither here nor to be had: ${bases[*]}"
+  else
+    return 0
+  fi
+  [[ -f $make_bases ]] || skip_all "$lacking (and there is no $make_bases)"
+  [[ $EUID == 0 ]] || skip_all "$lacking (and $make_bases needs root)"
+  bash "$make_bases" >"$work/bases.log" 2>&1 || skip_all "$lacking ($make_bases: $(tail -1 "$work/bases.log"))"
+  { engine_answers && bases_are_here; } || skip_all "$lacking ($make_bases did not help)"
+}
+
+# TAG OPTION…
+build() {
+  local began tag=$1
+  began=$(now)
+  shift
+  # --network host: where only the host reaches the crate registry.
+  if ! nice docker build --network host -t "$tag" "$@" . >"$work/build.log" 2>&1; then
+    fail "$tag builds" "$(tail -40 "$work/build.log")"
+    finish
+  fi
+  ok "$tag builds ($((($(now) - began) / 1000)) s)"
+}
+
+# The program needs no library: neither the images nor this check would do with another.
+is_static() {
+  docker cp "$1:/usr/local/bin/sami-proxy" "$work/sami-proxy" >/dev/null &&
+    if command -v readelf >/dev/null; then
+      lacks "$(readelf -lW "$work/sami-proxy")" INTERP
+    else
+      has "$(ldd "$work/sami-proxy" 2>&1)" "static"
+    fi
+}
+
+megabytes() { awk -v bytes="$(docker image inspect -f '{{.Size}}' "$1")" 'BEGIN { printf "%.1f MB", bytes / 1e6 }'; }
+
+test_image() {
+  check "the image is at most 15 MB ($(megabytes $image))" \
+    between 0 "$(docker image inspect -f '{{.Size}}' $image)" $((15 * megabyte))
+  check "the image says user, port and stop signal" \
+    is "$(docker image inspect -f '{{.Config.User}} {{.Config.ExposedPorts}} {{.Config.StopSignal}}' $image)" \
+    "65532:65532 map[8080/tcp:{}] SIGTERM"
+}
+
+# ------------------------------------------------------------------------------------------ the command that is promised
+
+published_port() { docker port "$main" 8080/tcp | sed -n 's/^0\.0\.0\.0://p'; }
+
+# Sets `published` to the port of this machine.
+start_main() {
+  local command=(docker run -d --name "$main" -p 8080:8080 --restart unless-stopped "$image") said
+  containers+=("$main")
+  if said=$("${command[@]}" 2>&1); then
+    ok "${command[*]}"
+    published=8080
+  elif [[ $said == *"already allocated"* || $said == *"already in use"* ]]; then
+    echo "info port 8080 of this machine is taken: published on another"
+    docker rm -f "$main" >/dev/null
+    command=("${command[@]/8080:8080/8080}")
+    check "${command[*]}" "${command[@]}"
+    published=$(published_port)
+  else
+    fail "${command[*]}" "$said"
+    finish
+  fi
+}
+
+becomes_healthy() {
+  local began=$1 took
+  if ! within 15 is_healthy "$main"; then
+    fail "healthy within 5 s" "$(field "$main" '{{json .State.Health}}')"
+    return
+  fi
+  took=$(($(now) - began))
+  check "healthy within 5 s ($took ms after the command was typed)" between 0 "$took" 5000
+}
+
+refuses_a_stranger() {
+  local answer
+  answer=$(fetch -D - -x "http://localhost:$published" http://127.0.0.1:1/)
+  has "$answer" "HTTP/1.1 403 " && has "$answer" "Proxy-Status: sami-proxy; error="
+}
+
+is_process_one() {
+  local status
+  status=$(docker exec "$main" cat /proc/1/status)
+  has "$status" $'Name:\tsami-proxy\n' && has "$status" $'Uid:\t65532\t65532\t65532\t65532\n' &&
+    has "$status" $'Gid:\t65532\t65532\t65532\t65532\n'
+}
+
+test_main() {
+  local began
+  began=$(now)
+  start_main
+  check "docker ps shows it Up" has "$(docker ps --filter "name=^$main\$" --format '{{.Status}}')" "Up "
+  check "docker port shows 8080/tcp -> 0.0.0.0:$published" \
+    has "$(docker port $main)" "8080/tcp -> 0.0.0.0:$published"
+  check "docker logs --tail 20 --timestamps has 'listening on 0.0.0.0:8080'" \
+    within 5 eval "has \"\$(docker logs --tail 20 --timestamps $main)\" 'listening on 0.0.0.0:8080'"
+  check "docker logs | grep -i error is empty after a clean start" is "$(error_lines $main)" ""
+  check "docker exec $main netstat -tuln | grep 8080" \
+    has "$(docker exec $main netstat -tuln | grep 8080)" LISTEN
+  check "it is process 1, and uid and gid are 65532" is_process_one
+  check "the program is static" is_static "$main"
+  becomes_healthy "$began"
+  check "GET /healthz through the published port is ok" healthz "localhost:$published"
+  check "curl -x http://localhost:$published http://127.0.0.1:1/ is refused: 403 with Proxy-Status" refuses_a_stranger
+  check "… and docker logs | grep -i error shows it" within 5 eval "has \"\$(error_lines $main)\" 127.0.0.1:1"
+}
+
+# The engine restarts what dies by itself, but not what `docker kill` killed.
+test_kill() {
+  local what="killed with SIGKILL it is started again and serves" killed
+  killed=$(field "$main" '{{.State.Pid}}')
+  if ! kill -9 "$killed" 2>/dev/null; then
+    echo "skip $what: process $killed can't be killed from here (root of the engine's machine could)"
+    return
+  fi
+  started_again() { is "$(field "$main" '{{.RestartCount}} {{.State.Running}}')" "1 true"; }
+  # A port that the engine chose is another one now.
+  serves_again() { within 10 started_again && within 10 healthz "localhost:$(published_port)"; }
+  check "$what" serves_again
+}
+
+# ------------------------------------------------------------------------------------------------ traffic, in a network
+
+# A web server with a page, and with an answer that comes to its end when there is a file /go.
+start_origin() {
+  local name=$run-origin
+  mkdir -p "$work/www/cgi-bin"
+  echo "the page" >"$work/www/index.html"
+  cat >"$work/www/cgi-bin/slow" <<'CGI'
+#!/bin/sh
+printf 'Content-Type: text/plain\r\n\r\nbegin\n'
+tries=0
+until [ -e /go ] || [ $tries -gt 300 ]; do
+  sleep 0.1
+  tries=$((tries + 1))
+done
+echo end
+CGI
+  chmod -R a+rX "$work/www"
+  chmod +x "$work/www/cgi-bin/slow"
+  networks+=("$run")
+  # Nothing in it reaches anything outside, the engine's name server included.
+  docker network create --internal "$run" >/dev/null
+  containers+=("$name")
+  docker create --name "$name" --network "$run" --network-alias origin "${bases[1]}" httpd -f -p 80 -h /www >/dev/null
+  docker cp "$work/www" "$name:/www" >/dev/null
+  docker start "$name" >/dev/null
+  within 10 docker exec "$name" wget -q -O /dev/null http://127.0.0.1/
+}
+
+test_credentials() {
+  local via
+  proxy auth "${auth[@]}"
+  via=http://$(address "$run-auth"):$port
+  check "credentials: the page by http" page auth -U sami:secret
+  check "credentials: the page by CONNECT" page auth -U sami:secret -p
+  check "no credentials: 407" is "$(fetch -o /dev/null -w '%{http_code}' -x "$via" http://origin/)" 407
+  check "no credentials: 407 to CONNECT" \
+    is "$(fetch -o /dev/null -w '%{http_connect}' -p -x "$via" http://origin/ 2>/dev/null || true)" 407
+  check "wrong credentials: 407" \
+    is "$(fetch -o /dev/null -w '%{http_code}' -U sami:secreT -x "$via" http://origin/)" 407
+  check "the user is in the log" within 5 logged "$run-auth" "user=sami "
+  check "the password is not" lacks "$(docker logs "$run-auth" 2>&1 | grep -i -e secret -e "$login" || true)" "e"
+}
+
+# ------------------------------------------------------------------------------------------------------------- docker stop
+
+test_idle_stop() {
+  local took
+  took=$(stop auth)
+  check "idle: docker stop takes at most 2 s ($took ms)" between 0 "$took" 2000
+  check "idle: exit code 0" is "$(exit_code "$run-auth")" 0
+}
+
+# Whether something still listens.
+listens() { (exec 3<>"/dev/tcp/$1/$port") 2>/dev/null; }
+refuses() { ! listens "$1"; }
+
+test_drain() {
+  local line="" stopping via
+  proxy drain "${auth[@]}"
+  via=$(address "$run-drain")
+  open_tunnel drain
+  printf 'GET /cgi-bin/slow HTTP/1.0\r\n\r\n' >&"$tunnel"
+  while [[ $line != begin ]] && read -r -t 10 line <&"$tunnel"; do :; done
+  check "drain: an answer has begun in the tunnel" is "$line" begin
+  docker stop -t 20 "$run-drain" >/dev/null {tunnel}>&- &
+  stopping=$!
+  check "drain: docker stop begins to drain" within 5 logged "$run-drain" "stopping: "
+  check "drain: nobody new gets in" within 5 refuses "$via"
+  check "drain: docker stop waits" kill -0 "$stopping"
+  docker exec "$run-origin" touch /go
+  check "drain: the answer comes to its end" is "$(timeout 10 cat <&"$tunnel")" end
+  exec {tunnel}>&-
+  wait "$stopping" || true
+  check "drain: exit code 0" is "$(exit_code "$run-drain")" 0
+  check "drain: the log says that nothing was cut" logged "$run-drain" "stopped: every connection had finished"
+}
+
+test_cut() {
+  local took
+  proxy cut "${auth[@]}"
+  open_tunnel cut
+  took=$(stop cut)
+  exec {tunnel}>&-
+  check "cut: a tunnel that stays open is cut before the engine's 10 s are over ($took ms)" between 7900 "$took" 9900
+  check "cut: exit code 0" is "$(exit_code "$run-cut")" 0
+}
+
+# ---------------------------------------------------------------------------------------------------------------- the rest
+
+test_hardened() {
+  proxy hard "${auth[@]}" --read-only --cap-drop ALL --security-opt no-new-privileges
+  check "read-only, without capabilities and privileges: the page" page hard -U sami:secret
+}
+
+test_scratch() {
+  local took
+  tag=$run:scratch proxy scratch "${auth[@]}"
+  check "scratch: the page, by a name" page scratch -U sami:secret -p
+  check "scratch: healthy" within 10 is_healthy "$run-scratch"
+  took=$(stop scratch)
+  check "scratch: docker stop: exit code 0 after $took ms" is "$(exit_code "$run-scratch")" 0
+}
+
+# NAME VALUE: one line on stderr that names the variable, nothing on stdout, exit code 2
+refuses_setting() {
+  local code=0
+  docker run --rm --name "$run-bad" -e "$1=$2" "$image" >"$work/out" 2>"$work/err" || code=$?
+  is "exit code $code" "exit code 2" && is "$(<"$work/out")" "" && has "$(<"$work/err")" "$1" &&
+    is "$(wc -l <"$work/err")" 1
+}
+
+test_bad_settings() {
+  containers+=("$run-bad")
+  check "SAMI_PROXY_TRUST_CLIENT=nonsense: exit code 2 and one line that names it" \
+    refuses_setting SAMI_PROXY_TRUST_CLIENT nonsense
+  check "an empty SAMI_PROXY_AUTH is refused likewise" refuses_setting SAMI_PROXY_AUTH ""
+}
+
+test_compose() {
+  if docker compose version >/dev/null 2>&1; then
+    check "docker compose config -q" docker compose -f compose.yaml config -q
+  else
+    echo "skip docker compose config -q: docker has no compose plugin here"
+  fi
+}
+
+get_engine
+if docker container inspect "$main" >/dev/null 2>&1; then
+  fail "no container $main is here before the test" "one is, and it is not ours. If nobody needs it: docker rm -f $main"
+  finish
+fi
+build "$image" "$@"
+tags+=("$run:scratch")
+build "$run:scratch" "$@" --target scratch
+test_image
+test_main
+test_kill
+start_origin
+test_credentials
+test_idle_stop
+test_drain
+test_cut
+test_hardened
+test_scratch
+test_bad_settings
+test_compose
+echo "info $image: $(megabytes "$image")"
+echo "info $image --target scratch: $(megabytes "$run:scratch")"
+finish
