@@ -11,6 +11,10 @@ pub const MAX_HEAD: usize = 64 * 1024;
 /// The most field lines of a head; more is 431.
 pub const MAX_FIELDS: usize = 128;
 
+/// The most members of `Connection`: each is compared with each field, and real messages have one
+/// or two.
+const MAX_NOMINATED: usize = 64;
+
 /// Why bytes are no message head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum HeadError {
@@ -24,8 +28,10 @@ pub enum HeadError {
     /// The head is longer than [`MAX_HEAD`].
     #[error("the head is longer than {MAX_HEAD} bytes")]
     TooLong,
-    /// There are more than [`MAX_FIELDS`] field lines.
-    #[error("the head has more than {MAX_FIELDS} field lines")]
+    /// There are more than [`MAX_FIELDS`] field lines, or `Connection` is a list of dozens.
+    #[error(
+        "the head has more than {MAX_FIELDS} field lines, or names too many of them in Connection"
+    )]
     TooManyFields,
     /// Not `method SP request-target SP HTTP/1.x` (RFC 9112 §3).
     #[error("the request line is malformed")]
@@ -150,12 +156,8 @@ pub fn parse_request(head: &[u8]) -> Result<RequestHead<'_>, HeadError> {
     if target.bytes().any(|byte| byte.is_ascii_control()) {
         return Err(HeadError::RequestLine);
     }
-    Ok(RequestHead {
-        method,
-        target,
-        version: version_of(version),
-        fields: collect(request.headers),
-    })
+    let fields = collect(request.headers)?;
+    Ok(RequestHead { method, target, version: version_of(version), fields })
 }
 
 /// Reads a complete response head.
@@ -174,12 +176,8 @@ pub fn parse_response(head: &[u8]) -> Result<ResponseHead<'_>, HeadError> {
         return Err(HeadError::StatusLine);
     }
     let reason = response.reason.unwrap_or_default();
-    Ok(ResponseHead {
-        status,
-        reason,
-        version: version_of(version),
-        fields: collect(response.headers),
-    })
+    let fields = collect(response.headers)?;
+    Ok(ResponseHead { status, reason, version: version_of(version), fields })
 }
 
 /// Reads a trailer section including its empty line (RFC 9112 §7.1.2).
@@ -190,14 +188,18 @@ pub fn parse_response(head: &[u8]) -> Result<ResponseHead<'_>, HeadError> {
 pub fn parse_trailers(section: &[u8]) -> Result<Fields<'_>, HeadError> {
     let mut lines = [httparse::EMPTY_HEADER; MAX_FIELDS];
     match httparse::parse_headers(section, &mut lines) {
-        Ok(httparse::Status::Complete((_, found))) => Ok(collect(found)),
+        Ok(httparse::Status::Complete((_, found))) => collect(found),
         Ok(httparse::Status::Partial) => Err(HeadError::FieldName),
         Err(error) => Err(reason(error, HeadError::FieldName)),
     }
 }
 
-fn collect<'b>(lines: &[httparse::Header<'b>]) -> Fields<'b> {
-    Fields::collect(lines.iter().map(|line| (line.name, line.value)))
+fn collect<'b>(lines: &[httparse::Header<'b>]) -> Result<Fields<'b>, HeadError> {
+    let fields = Fields::collect(lines.iter().map(|line| (line.name, line.value)));
+    if fields.members("connection").nth(MAX_NOMINATED).is_some() {
+        return Err(HeadError::TooManyFields);
+    }
+    Ok(fields)
 }
 
 const fn version_of(minor: u8) -> Version {
@@ -271,6 +273,8 @@ mod tests {
         assert_eq!(scan_in_pieces(&long, 1000), Err(HeadError::TooLong));
         let many = [b"GET / HTTP/1.1\r\n".as_slice(), &b"a: b\r\n".repeat(MAX_FIELDS + 1), b"\r\n"];
         assert_eq!(parse_request(&many.concat()).unwrap_err(), HeadError::TooManyFields);
+        let named = format!("GET / HTTP/1.1\r\nConnection: {}\r\n\r\n", "a,".repeat(1000));
+        assert_eq!(parse_request(named.as_bytes()).unwrap_err(), HeadError::TooManyFields);
     }
 
     #[test]
