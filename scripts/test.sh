@@ -40,8 +40,8 @@ counted() {
   $ok || echo "FAILED: $1"
 }
 
-# the sum of the numbers before a word
-count() { grep -aoE "$1" "$2" | grep -oE '[0-9]+' | awk '{ sum += $1 } END { print sum + 0 }'; }
+# the sum of the numbers before a word; 0 when it does not stand there
+count() { { grep -aoE "$1" "$2" || true; } | awk '{ sum += $1 } END { print sum + 0 }'; }
 
 have() { command -v "$1" >/dev/null 2>&1; }
 
@@ -57,6 +57,9 @@ apt() {
 
 # ring builds a little C, whatever is tested
 have cc || apt gcc libc6-dev || { echo "a C compiler is missing: apt install gcc libc6-dev" >&2; exit 2; }
+
+# network namespaces, for clients that are not on loopback
+apt iproute2 >/dev/null || true
 
 step "format" cargo fmt --check
 step "lints" cargo clippy --locked --all-targets -- -D warnings

@@ -1,6 +1,6 @@
 //! The only way out: judge → resolve → approve → dial.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 
 use tokio::net::TcpStream;
 use tokio::time::Instant;
@@ -74,19 +74,10 @@ fn is_own(listening: &[SocketAddr], address: SocketAddr) -> bool {
     })
 }
 
-/// Whether `ip` belongs to this machine: what is sent there would be sent from there. Connecting a
-/// datagram socket only asks the routing table, nothing is sent.
+/// Whether `ip` belongs to this machine: only then can a socket be bound to it. (Where
+/// `ip_nonlocal_bind` is set everything can; then our port is refused on other machines too.)
 fn is_local(ip: IpAddr) -> bool {
-    let any: IpAddr = match ip {
-        IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
-        IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
-    };
-    let source = || {
-        let socket = UdpSocket::bind((any, 0))?;
-        socket.connect((ip, 9))?;
-        socket.local_addr()
-    };
-    ip.is_loopback() || source().is_ok_and(|source: SocketAddr| source.ip() == ip)
+    UdpSocket::bind((ip, 0)).is_ok()
 }
 
 #[cfg(test)]

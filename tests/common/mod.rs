@@ -56,8 +56,13 @@ impl Write for Sink {
 
 /// The settings that `flags` make, on a free port of loopback.
 pub fn settings(flags: &[(&str, &str)]) -> Settings {
+    settings_on("127.0.0.1:0", flags)
+}
+
+/// The settings that `flags` make, on `address`.
+pub fn settings_on(address: &str, flags: &[(&str, &str)]) -> Settings {
     let mut layers = Layers::defaults();
-    layers.add_flag("listen", &["127.0.0.1:0".to_owned()]);
+    layers.add_flag("listen", &[address.to_owned()]);
     for (key, value) in flags {
         layers.add_flag(key, &[(*value).to_owned()]);
     }
