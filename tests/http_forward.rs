@@ -68,6 +68,18 @@ async fn requests_on_one_connection_are_served_in_turn_each_to_its_own_host() {
 }
 
 #[tokio::test]
+async fn empty_lines_before_a_request_are_forgiven_however_they_arrive() {
+    let proxy = Proxy::start(&[]).await;
+    let mut client = proxy.connect().await;
+    for piece in ["\r", "\n", "\r\nGET /healthz HTTP/1.1\r", "\nHost: x\r\n\r\n"] {
+        client.send(piece).await;
+        // Each piece in a segment of its own.
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(client.message().await.1, "ok\n");
+}
+
+#[tokio::test]
 async fn every_request_is_authenticated_anew() {
     // [46]
     let proxy = Proxy::start(&[("auth", "sami:secret")]).await;

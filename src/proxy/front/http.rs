@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use bytes::{Buf, Bytes};
+use bytes::{Buf, Bytes, BytesMut};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout, timeout_at};
 
@@ -24,6 +24,9 @@ use crate::wire::http1::head::{HeadScan, RequestHead, Version, leading_blank, pa
 /// A connection without a request under way is closed after this long. Clients that pool
 /// connections give up earlier themselves (browsers after 5 minutes, SDKs after 5 to 60 s).
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
+
+/// The room for a head before anything is known of it; it grows.
+const USUAL_HEAD: usize = 2048;
 
 /// What is read of a refused request's body so that the connection can be used again: .NET and
 /// browsers repeat a request with credentials on the connection that told them to.
@@ -67,10 +70,14 @@ async fn next_head(client: &mut Client, shared: &Shared, patience: Duration) -> 
     let mut scan = HeadScan::default();
     let mut deadline = Instant::now() + patience;
     let mut begun = false;
+    if client.buffer.is_empty() {
+        // What the last request needed is too much for a client that may be silent for long.
+        client.buffer = BytesMut::with_capacity(USUAL_HEAD);
+    }
     loop {
         let blank = if begun { 0 } else { leading_blank(&client.buffer) };
         client.buffer.advance(blank);
-        if !begun && !client.buffer.is_empty() {
+        if !begun && client.buffer.first().is_some_and(|byte| *byte != b'\r') {
             begun = true;
             deadline = Instant::now() + shared.settings.times.header;
         }
