@@ -213,6 +213,31 @@ fn idle_tunnels_cost_two_descriptors_each_and_give_them_back() {
 }
 
 #[test]
+fn half_closed_connections_cost_no_processor_time() {
+    // [18]
+    let serve = Serve::start(&["--allow-private"]);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut held = Vec::new();
+    for side in 0..2 {
+        let (client, origin) = tunnel(&serve);
+        [&client, &origin][side].shutdown(std::net::Shutdown::Write).unwrap();
+        held.push((client, origin));
+        // An answer that is not complete, to a client that has ended its half.
+        let mut client = TcpStream::connect(serve.address).unwrap();
+        write!(client, "GET http://{address}/ HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+        let mut origin = listener.accept().unwrap().0;
+        origin.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf").unwrap();
+        client.shutdown(std::net::Shutdown::Write).unwrap();
+        held.push((client, origin));
+    }
+    let before = serve.processor_ticks();
+    std::thread::park_timeout(std::time::Duration::from_secs(1));
+    let spent = serve.processor_ticks() - before;
+    assert!(spent <= 10, "{spent} of 100 ticks");
+}
+
+#[test]
 fn a_closed_standard_output_does_not_stop_it() {
     let mut child = command(&["serve", "--listen", "127.0.0.1:0"]).spawn().unwrap();
     let mut output = std::io::BufReader::new(child.stdout.take().unwrap());
