@@ -289,8 +289,9 @@ test_kill() {
     return
   fi
   started_again() { is "$(field "$main" '{{.RestartCount}} {{.State.Running}}')" "1 true"; }
-  # A port that the engine chose is another one now.
-  serves_again() { within 10 started_again && within 10 healthz "localhost:$(published_port)"; }
+  # A port that the engine chose is another one now, and is known a moment after the container runs.
+  healthz_again() { healthz "localhost:$(published_port)"; }
+  serves_again() { within 10 started_again && within 10 healthz_again; }
   check "$what" serves_again
 }
 
