@@ -111,6 +111,52 @@ async fn a_reset_is_a_reset_in_both_directions() {
 }
 
 #[tokio::test]
+async fn the_last_words_of_a_target_that_has_left_arrive_whole() {
+    let proxy = Proxy::start(&[]).await;
+    let origin = Origin::new().await;
+    // A client that takes little at a time: the rest waits in the proxy's socket.
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    let mut client = Peer::new(socket.connect(proxy.address).await.unwrap());
+    client.send(format!("CONNECT {} HTTP/1.1\r\nHost: x\r\n\r\n", origin.address)).await;
+    let mut target = origin.accept().await;
+    assert_eq!(client.head().await, ESTABLISHED);
+    let words = vec![b'w'; 100_000];
+    target.send(&words).await;
+    drop(target);
+    // Everything is with the proxy's socket once its half is closed; then the client speaks to
+    // somebody who has left, which is answered with a reset, and once more.
+    for _ in 0..5 {
+        client.send("x").await;
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(client.exactly(words.len()).await, words);
+    client.finish().await;
+    assert_eq!(client.rest().await, "");
+}
+
+#[tokio::test]
+async fn a_refused_tunnel_whose_bytes_came_along_ends_the_connection() {
+    // They could look like a request.
+    let proxy = Proxy::start(&[("auth", "sami:secret")]).await;
+    let ahead = "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n";
+    let answer =
+        proxy.exchange(format!("CONNECT a.example:443 HTTP/1.1\r\nHost: x\r\n\r\n{ahead}")).await;
+    assert!(
+        answer.starts_with("HTTP/1.1 407 ") && answer.contains("Connection: close\r\n"),
+        "{answer}"
+    );
+    assert_eq!(answer.matches("HTTP/1.1 ").count(), 1, "{answer}");
+    let open = Proxy::start(&[]).await;
+    let gone = refusing().await;
+    let answer = open.exchange(format!("CONNECT {gone} HTTP/1.1\r\nHost: x\r\n\r\n")).await;
+    assert!(
+        answer.starts_with("HTTP/1.1 502 ") && answer.contains("Connection: close\r\n"),
+        "{answer}"
+    );
+}
+
+#[tokio::test]
 async fn after_the_200_nothing_but_the_targets_bytes_comes() {
     // [7, 16]: not even when the target dies at once or the bytes look like a request.
     let proxy = Proxy::start(&[]).await;

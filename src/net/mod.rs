@@ -1,6 +1,7 @@
 //! Sockets. Knows neither proxying nor diagnosing.
 
 pub mod dial;
+pub mod direction;
 pub mod leg;
 pub mod limits;
 pub mod listen;

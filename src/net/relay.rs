@@ -6,29 +6,16 @@
 //! kernel moves the bytes ([`super::splice`]) until they come in small pieces again. An idle tunnel
 //! owns no buffer, no pipe and no timer.
 
-use std::cell::RefCell;
 use std::pin::Pin;
 use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use tokio::io::ReadBuf;
 use tokio::time::{Instant, Sleep};
 
+use super::direction::{Broken, Direction, Stage};
 use super::leg::Leg;
 use super::meter::Meter;
-use super::splice::{Conduit, Step};
-
-/// One read. Chunks of a token stream are far smaller; bulk is faster in larger pieces, but two
-/// of these fit the first-level cache.
-const SCRATCH: usize = 16 * 1024;
-
-/// So much in one go, then the other tunnels of the thread get their turn.
-const TURN: usize = 1 << 20;
-
-thread_local! {
-    static SCRATCH_BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; SCRATCH].into_boxed_slice());
-}
 
 /// How long a tunnel may do nothing.
 #[derive(Debug, Clone, Copy)]
@@ -47,6 +34,15 @@ pub enum Side {
     Client,
     /// Where it leads.
     Target,
+}
+
+impl Side {
+    const fn other(self) -> Self {
+        match self {
+            Self::Client => Self::Target,
+            Self::Target => Self::Client,
+        }
+    }
 }
 
 /// How a tunnel ended.
@@ -93,7 +89,10 @@ pub fn relay<C: Leg, T: Leg, A: Account>(
     patience: Patience,
     account: A,
 ) -> impl Future<Output = ()> {
+    let before = (account.meter().up(), account.meter().down());
     Relay {
+        before,
+        order: (Side::Client, Side::Target),
         legs: Legs { client: legs.0, target: legs.1, in_order: false },
         up: Direction::new(early.up),
         down: Direction::new(early.down),
@@ -111,8 +110,12 @@ struct Relay<C: Leg, T: Leg, A: Account> {
     up: Direction,
     down: Direction,
     first_fin: Option<Side>,
+    /// Whose direction is looked at first.
+    order: (Side, Side),
     patience: Patience,
     silence: Option<Box<Silence>>,
+    /// What the meter showed at the start: the head of a WebSocket.
+    before: (u64, u64),
     account: A,
 }
 
@@ -147,16 +150,13 @@ impl<C: Leg, T: Leg, A: Account> Relay<C, T, A> {
     /// Both directions, and then the clock.
     fn carry(&mut self, cx: &mut Context<'_>) -> Poll<Ended> {
         let this = self;
-        let up = this.up.poll(cx, &mut this.legs.client, &mut this.legs.target);
-        this.note_fin(Side::Client);
-        let down = this.down.poll(cx, &mut this.legs.target, &mut this.legs.client);
-        this.note_fin(Side::Target);
+        // In turns: the first could use up what tokio grants a task in one go, again and again.
+        let (first, second) = this.order;
+        this.order = (second, first);
+        let outcome = this.direction(cx, first).and_then(|()| this.direction(cx, second));
         this.measure();
-        if let Err(broken) = up {
-            return Poll::Ready(Ended::Reset(broken.side(Side::Client, Side::Target)));
-        }
-        if let Err(broken) = down {
-            return Poll::Ready(Ended::Reset(broken.side(Side::Target, Side::Client)));
+        if let Err(side) = outcome {
+            return Poll::Ready(Ended::Reset(side));
         }
         if let (Some(first), Stage::Done, Stage::Done) =
             (this.first_fin, this.up.stage, this.down.stage)
@@ -175,185 +175,44 @@ impl<C: Leg, T: Leg, A: Account> Relay<C, T, A> {
         Poll::Ready(Ended::TimedOut)
     }
 
+    /// The direction that `from` speaks in; the error is the side that broke.
+    fn direction(&mut self, cx: &mut Context<'_>, from: Side) -> Result<(), Side> {
+        let Legs { client, target, .. } = &mut self.legs;
+        let (outcome, other) = match from {
+            Side::Client => (self.up.poll(cx, client, target), self.down.stage),
+            Side::Target => (self.down.poll(cx, target, client), self.up.stage),
+        };
+        self.note_fin(from);
+        match outcome {
+            Ok(()) => Ok(()),
+            Err(Broken::Reader) => Err(from),
+            // It has said everything, and that may still be on its way: what comes for it is
+            // thrown away, for a reset would destroy the rest of its words.
+            Err(Broken::Writer) if other == Stage::Done => {
+                let direction = if from == Side::Client { &mut self.up } else { &mut self.down };
+                direction.discard();
+                cx.waker().wake_by_ref();
+                Ok(())
+            }
+            Err(Broken::Writer) => Err(from.other()),
+        }
+    }
+
     fn note_fin(&mut self, side: Side) {
         let stage = if side == Side::Client { self.up.stage } else { self.down.stage };
-        if stage != Stage::Open && self.first_fin.is_none() {
+        let ended = matches!(stage, Stage::Ending | Stage::Done);
+        if ended && self.first_fin.is_none() {
             self.first_fin = Some(side);
         }
     }
 
     fn measure(&self) {
         let meter = self.account.meter();
-        meter.up.store(self.up.moved, Relaxed);
-        meter.down.store(self.down.moved, Relaxed);
+        meter.up.store(self.before.0 + self.up.moved, Relaxed);
+        meter.down.store(self.before.1 + self.down.moved, Relaxed);
         if self.down.moved > 0 {
             meter.first_byte.get_or_init(Instant::now);
         }
-    }
-}
-
-/// One direction of a tunnel.
-struct Direction {
-    stage: Stage,
-    /// Read, but not yet taken by the writer; nothing more is read before it is.
-    rest: Vec<u8>,
-    flushed: bool,
-    /// The kernel moves the bytes.
-    bulk: bool,
-    conduit: Conduit,
-    moved: u64,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Stage {
-    /// Reading.
-    Open,
-    /// The reader has ended; its end is not passed on yet.
-    Ending,
-    /// The end is passed on.
-    Done,
-}
-
-/// Which end of a direction broke.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Broken {
-    /// Where the bytes come from.
-    Reader,
-    /// Where they go.
-    Writer,
-}
-
-impl Broken {
-    const fn side(self, reader: Side, writer: Side) -> Side {
-        match self {
-            Self::Reader => reader,
-            Self::Writer => writer,
-        }
-    }
-}
-
-impl Direction {
-    fn new(rest: Vec<u8>) -> Self {
-        let conduit = Conduit::default();
-        Self { stage: Stage::Open, rest, flushed: true, bulk: false, conduit, moved: 0 }
-    }
-
-    /// Moves what can be moved now; the waker is registered for what can't.
-    fn poll<R: Leg, W: Leg>(
-        &mut self,
-        cx: &mut Context<'_>,
-        reader: &mut R,
-        writer: &mut W,
-    ) -> Result<(), Broken> {
-        let turn = self.moved + TURN as u64;
-        loop {
-            if self.moved >= turn {
-                cx.waker().wake_by_ref();
-                return self.flush(cx, writer);
-            }
-            let step = match self.stage {
-                Stage::Done => return Ok(()),
-                Stage::Open | Stage::Ending if !self.rest.is_empty() => self.write_rest(cx, writer),
-                Stage::Open if self.bulk || !self.conduit.is_empty() => {
-                    self.splice(cx, reader, writer)
-                }
-                Stage::Open => self.copy(cx, reader, writer),
-                Stage::Ending => self.end(cx, writer),
-            };
-            match step {
-                Poll::Ready(Ok(())) => {}
-                Poll::Ready(Err(broken)) => return Err(broken),
-                Poll::Pending => return self.flush(cx, writer),
-            }
-        }
-    }
-
-    /// One read, written at once.
-    fn copy<R: Leg, W: Leg>(
-        &mut self,
-        cx: &mut Context<'_>,
-        reader: &mut R,
-        writer: &mut W,
-    ) -> Poll<Result<(), Broken>> {
-        SCRATCH_BUFFER.with_borrow_mut(|scratch| {
-            let mut buffer = ReadBuf::new(scratch);
-            if ready!(Pin::new(reader).poll_read(cx, &mut buffer)).is_err() {
-                return Poll::Ready(Err(Broken::Reader));
-            }
-            let bytes = buffer.filled();
-            if bytes.is_empty() {
-                self.stage = Stage::Ending;
-                return Poll::Ready(Ok(()));
-            }
-            self.flushed = false;
-            let taken = match Pin::new(writer).poll_write(cx, bytes) {
-                Poll::Ready(Ok(taken)) => taken,
-                Poll::Ready(Err(_)) => return Poll::Ready(Err(Broken::Writer)),
-                Poll::Pending => 0,
-            };
-            self.moved += taken as u64;
-            self.bulk = bytes.len() == SCRATCH;
-            self.rest.extend_from_slice(bytes.get(taken..).unwrap_or_default());
-            Poll::Ready(Ok(()))
-        })
-    }
-
-    /// One step through the kernel; back to copying when that is not possible or not worth it.
-    fn splice<R: Leg, W: Leg>(
-        &mut self,
-        cx: &mut Context<'_>,
-        reader: &R,
-        writer: &W,
-    ) -> Poll<Result<(), Broken>> {
-        let (Some(from), Some(to)) = (reader.bare(), writer.bare()) else {
-            self.bulk = false;
-            return Poll::Ready(Ok(()));
-        };
-        match ready!(self.conduit.poll(cx, from, to))? {
-            Step::Moved(bytes) => self.moved += bytes as u64,
-            Step::Again => {}
-            Step::Copy => self.bulk = false,
-            Step::End => self.stage = Stage::Ending,
-        }
-        Poll::Ready(Ok(()))
-    }
-
-    fn write_rest<W: Leg>(
-        &mut self,
-        cx: &mut Context<'_>,
-        writer: &mut W,
-    ) -> Poll<Result<(), Broken>> {
-        self.flushed = false;
-        match ready!(Pin::new(writer).poll_write(cx, &self.rest)) {
-            Ok(0) | Err(_) => Poll::Ready(Err(Broken::Writer)),
-            Ok(taken) => {
-                self.moved += taken as u64;
-                self.rest.drain(..taken);
-                if self.rest.is_empty() {
-                    self.rest = Vec::new();
-                }
-                Poll::Ready(Ok(()))
-            }
-        }
-    }
-
-    fn end<W: Leg>(&mut self, cx: &mut Context<'_>, writer: &mut W) -> Poll<Result<(), Broken>> {
-        let shut = ready!(Pin::new(writer).poll_shutdown(cx));
-        self.stage = Stage::Done;
-        self.flushed = true;
-        Poll::Ready(shut.map_err(|_| Broken::Writer))
-    }
-
-    /// Pushes out what a writer with a buffer of its own (TLS) still holds.
-    fn flush<W: Leg>(&mut self, cx: &mut Context<'_>, writer: &mut W) -> Result<(), Broken> {
-        if !self.flushed {
-            match Pin::new(writer).poll_flush(cx) {
-                Poll::Ready(Ok(())) => self.flushed = true,
-                Poll::Ready(Err(_)) => return Err(Broken::Writer),
-                Poll::Pending => {}
-            }
-        }
-        Ok(())
     }
 }
 

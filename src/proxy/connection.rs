@@ -20,7 +20,7 @@ use crate::net::tls::HANDSHAKE_RECORD;
 /// How much a client may still send after our last answer before we stop listening, and for how
 /// long. Without this the kernel would answer its bytes with a reset that destroys our answer
 /// before it is read (RFC 9112 §9.6).
-const LINGER: (usize, Duration) = (256 * 1024, Duration::from_secs(2));
+const LINGER: (usize, Duration) = (16 << 20, Duration::from_secs(2));
 
 /// A client's connection and what is known of it.
 #[derive(Debug)]

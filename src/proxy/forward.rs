@@ -28,7 +28,7 @@ use crate::wire::http1::head::{HeadScan, ResponseHead, Version, parse_response, 
 /// Interim responses of one request; more is an origin that never comes to the point.
 const MAX_INTERIM: usize = 64;
 
-/// What a client may send ahead while its request is answered.
+/// What a client may send ahead while its request is answered; who sends more is cut.
 const PIPELINE: usize = 64 * 1024;
 
 /// How an exchange ended.
@@ -202,7 +202,8 @@ impl Job<'_> {
                 Err(_) => return Uploaded::ClientGone,
             }
         }
-        std::future::pending().await
+        // Unread, it could leave without our noticing.
+        Uploaded::ClientGone
     }
 
     /// Interim responses, then the final one.

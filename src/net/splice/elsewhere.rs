@@ -5,7 +5,7 @@ use std::task::{Context, Poll};
 use tokio::net::TcpStream;
 
 use super::Step;
-use crate::net::relay::Broken;
+use crate::net::direction::Broken;
 
 /// Nothing is ever held.
 #[derive(Debug, Default)]

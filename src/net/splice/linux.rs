@@ -7,7 +7,7 @@ use tokio::net::TcpStream;
 
 use super::Step;
 use super::pipe::{Held, disable, is_refusal};
-use crate::net::relay::Broken;
+use crate::net::direction::Broken;
 
 /// A splice that moves less than this costs more than a copy: measured crossover 8 KiB, halved so
 /// that a stream does not change its mind at every segment.
@@ -71,7 +71,8 @@ impl Conduit {
         }
         let Some(mut held) = Held::take() else { return Poll::Ready(Ok(Step::Copy)) };
         let step = match held.read_from(from) {
-            Ok(0) => Step::End,
+            // The end, or a mark of urgent data: reading tells.
+            Ok(0) => Step::Copy,
             Ok(bytes) => {
                 self.held = Some(held);
                 if bytes < LITTLE { Step::Copy } else { Step::Again }

@@ -21,10 +21,8 @@ pub use linux::Conduit;
 pub enum Step {
     /// That many bytes are with the writer.
     Moved(usize),
-    /// The reader has ended.
-    End,
     /// Something to do again at once, or when the sockets are ready.
     Again,
-    /// Go on copying: no pipe, no splice here, or too few bytes at a time.
+    /// Go on copying: no pipe, no splice here, too few bytes at a time, or the end.
     Copy,
 }

@@ -190,6 +190,8 @@ fn show_for(method: &str) -> Show {
 struct Refused {
     body: Body,
     show: Show,
+    /// It was a `CONNECT`.
+    tunnel: bool,
     /// The client may stay if its body is out of the way.
     may_stay: bool,
 }
@@ -201,7 +203,12 @@ impl Refused {
         // Who waits for 100 may or may not send the body after a refusal: nobody can tell where
         // its next request begins (RFC 9110 §10.1.1).
         let unsure = body != Body::Empty && head.fields.has("expect");
-        Self { body, show: show_for(head.method), may_stay: !wants_close && !unsure }
+        Self {
+            body,
+            show: show_for(head.method),
+            tunnel: head.method == "CONNECT",
+            may_stay: !wants_close && !unsure,
+        }
     }
 }
 
@@ -212,13 +219,22 @@ async fn refuse(
     refused: Refused,
     mut record: Record,
 ) -> Option<Client> {
-    if !(refused.may_stay && drain(&mut client, refused.body).await) {
+    let stays = refused.may_stay && may_follow(stop, &refused, &client);
+    if !(stays && drain(&mut client, refused.body).await) {
         refuse_for_good(client, stop, record, refused.show).await;
         return None;
     }
     record.stopped(stop, Persist::Keep);
     client.send(&reply::answer(stop, Persist::Keep, refused.show)).await.ok()?;
     Some(client)
+}
+
+/// Whether what comes after a refused request is surely a request. After `CONNECT` it may be bytes
+/// for the tunnel that was refused: only who is asked for credentials, and has sent nothing ahead,
+/// is expected to ask again.
+fn may_follow(stop: Stop, refused: &Refused, client: &Client) -> bool {
+    let asked = reply::status_of(stop).0 == 407;
+    !refused.tunnel || (asked && client.buffer.is_empty())
 }
 
 async fn refuse_for_good(mut client: Client, stop: Stop, mut record: Record, show: Show) {

@@ -1,0 +1,202 @@
+//! One direction of a tunnel: what it reads it writes at once.
+
+use std::cell::RefCell;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::ReadBuf;
+
+use super::leg::Leg;
+use super::splice::{Conduit, Step};
+
+/// One read. Chunks of a token stream are far smaller; bulk is faster in larger pieces, but two
+/// of these fit the first-level cache.
+const SCRATCH: usize = 16 * 1024;
+
+/// So much in one go, then the other tunnels of the thread get their turn.
+const TURN: usize = 1 << 20;
+
+thread_local! {
+    static SCRATCH_BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; SCRATCH].into_boxed_slice());
+}
+
+/// One direction of a tunnel.
+pub(super) struct Direction {
+    pub(super) stage: Stage,
+    /// Read, but not yet taken by the writer; nothing more is read before it is.
+    rest: Vec<u8>,
+    flushed: bool,
+    /// The kernel moves the bytes.
+    bulk: bool,
+    conduit: Conduit,
+    pub(super) moved: u64,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// Reading.
+    Open,
+    /// Reading, for nobody.
+    Discarding,
+    /// The reader has ended; its end is not passed on yet.
+    Ending,
+    /// The end is passed on.
+    Done,
+}
+
+/// Which end of a direction broke.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Broken {
+    /// Where the bytes come from.
+    Reader,
+    /// Where they go.
+    Writer,
+}
+
+impl Direction {
+    pub(super) fn new(rest: Vec<u8>) -> Self {
+        let conduit = Conduit::default();
+        Self { stage: Stage::Open, rest, flushed: true, bulk: false, conduit, moved: 0 }
+    }
+
+    /// Moves what can be moved now; the waker is registered for what can't.
+    pub(super) fn poll<R: Leg, W: Leg>(
+        &mut self,
+        cx: &mut Context<'_>,
+        reader: &mut R,
+        writer: &mut W,
+    ) -> Result<(), Broken> {
+        let turn = self.moved + TURN as u64;
+        loop {
+            if self.moved >= turn {
+                cx.waker().wake_by_ref();
+                return self.flush(cx, writer);
+            }
+            let step = match self.stage {
+                Stage::Done => return Ok(()),
+                Stage::Open | Stage::Ending if !self.rest.is_empty() => self.write_rest(cx, writer),
+                Stage::Open if self.bulk || !self.conduit.is_empty() => {
+                    self.splice(cx, reader, writer)
+                }
+                Stage::Open => self.copy(cx, reader, writer),
+                Stage::Discarding => self.throw_away(cx, reader),
+                Stage::Ending => self.end(cx, writer),
+            };
+            match step {
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(broken)) => return Err(broken),
+                Poll::Pending => return self.flush(cx, writer),
+            }
+        }
+    }
+
+    /// One read, written at once.
+    fn copy<R: Leg, W: Leg>(
+        &mut self,
+        cx: &mut Context<'_>,
+        reader: &mut R,
+        writer: &mut W,
+    ) -> Poll<Result<(), Broken>> {
+        SCRATCH_BUFFER.with_borrow_mut(|scratch| {
+            let mut buffer = ReadBuf::new(scratch);
+            if ready!(Pin::new(reader).poll_read(cx, &mut buffer)).is_err() {
+                return Poll::Ready(Err(Broken::Reader));
+            }
+            let bytes = buffer.filled();
+            if bytes.is_empty() {
+                self.stage = Stage::Ending;
+                return Poll::Ready(Ok(()));
+            }
+            self.flushed = false;
+            let taken = match Pin::new(writer).poll_write(cx, bytes) {
+                Poll::Ready(Ok(taken)) => taken,
+                Poll::Ready(Err(_)) => return Poll::Ready(Err(Broken::Writer)),
+                Poll::Pending => 0,
+            };
+            self.moved += taken as u64;
+            self.bulk = bytes.len() == SCRATCH;
+            self.rest.extend_from_slice(bytes.get(taken..).unwrap_or_default());
+            Poll::Ready(Ok(()))
+        })
+    }
+
+    /// From now on nobody wants the bytes.
+    pub(super) fn discard(&mut self) {
+        self.stage = Stage::Discarding;
+        self.rest = Vec::new();
+        self.conduit = Conduit::default();
+        self.flushed = true;
+    }
+
+    fn throw_away<R: Leg>(
+        &mut self,
+        cx: &mut Context<'_>,
+        reader: &mut R,
+    ) -> Poll<Result<(), Broken>> {
+        SCRATCH_BUFFER.with_borrow_mut(|scratch| {
+            let mut buffer = ReadBuf::new(scratch);
+            match ready!(Pin::new(reader).poll_read(cx, &mut buffer)) {
+                Ok(()) if !buffer.filled().is_empty() => {}
+                Ok(()) | Err(_) => self.stage = Stage::Done,
+            }
+            Poll::Ready(Ok(()))
+        })
+    }
+
+    /// One step through the kernel; back to copying when that is not possible or not worth it.
+    fn splice<R: Leg, W: Leg>(
+        &mut self,
+        cx: &mut Context<'_>,
+        reader: &R,
+        writer: &W,
+    ) -> Poll<Result<(), Broken>> {
+        let (Some(from), Some(to)) = (reader.bare(), writer.bare()) else {
+            self.bulk = false;
+            return Poll::Ready(Ok(()));
+        };
+        match ready!(self.conduit.poll(cx, from, to))? {
+            Step::Moved(bytes) => self.moved += bytes as u64,
+            Step::Again => {}
+            Step::Copy => self.bulk = false,
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn write_rest<W: Leg>(
+        &mut self,
+        cx: &mut Context<'_>,
+        writer: &mut W,
+    ) -> Poll<Result<(), Broken>> {
+        self.flushed = false;
+        match ready!(Pin::new(writer).poll_write(cx, &self.rest)) {
+            Ok(0) | Err(_) => Poll::Ready(Err(Broken::Writer)),
+            Ok(taken) => {
+                self.moved += taken as u64;
+                self.rest.drain(..taken);
+                if self.rest.is_empty() {
+                    self.rest = Vec::new();
+                }
+                Poll::Ready(Ok(()))
+            }
+        }
+    }
+
+    fn end<W: Leg>(&mut self, cx: &mut Context<'_>, writer: &mut W) -> Poll<Result<(), Broken>> {
+        let shut = ready!(Pin::new(writer).poll_shutdown(cx));
+        self.stage = Stage::Done;
+        self.flushed = true;
+        Poll::Ready(shut.map_err(|_| Broken::Writer))
+    }
+
+    /// Pushes out what a writer with a buffer of its own (TLS) still holds.
+    fn flush<W: Leg>(&mut self, cx: &mut Context<'_>, writer: &mut W) -> Result<(), Broken> {
+        if !self.flushed {
+            match Pin::new(writer).poll_flush(cx) {
+                Poll::Ready(Ok(())) => self.flushed = true,
+                Poll::Ready(Err(_)) => return Err(Broken::Writer),
+                Poll::Pending => {}
+            }
+        }
+        Ok(())
+    }
+}
