@@ -27,6 +27,8 @@ def refuses_connections(proxy: Proxy) -> bool:
     while time.monotonic() < end:
         try:
             socket.create_connection(proxy.address, DEADLINE).close()
+        except ConnectionResetError:
+            pass  # it was waiting to be accepted while the port was closed
         except ConnectionRefusedError:
             return True
     return False
