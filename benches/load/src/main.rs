@@ -1,0 +1,137 @@
+//! The project's benchmark. `scripts/bench.sh` prepares the machine and runs this.
+//!
+//!   load [--rounds 5] [--seconds 1.5] [--modes a,b] [--peers a,b] [--json FILE] [--sami PROGRAM] [--other PROGRAM]
+//!   load --instructions [--sami PROGRAM]      counts instructions of ours alone, under callgrind
+//!
+//! Origin and clients are this process, pinned to core 1; the proxy under test is pinned to core 0. In every round every
+//! peer is started afresh and measured in turn; what counts is the ratio of two figures of the same round.
+
+mod client;
+mod clock;
+mod instructions;
+mod modes;
+mod origin;
+mod peer;
+mod report;
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use modes::Mode;
+use peer::{Binaries, Peer, Running};
+use report::Report;
+
+struct Options {
+    rounds: usize,
+    length: Duration,
+    modes: Vec<Mode>,
+    peers: Vec<Peer>,
+    json: Option<PathBuf>,
+    instructions: bool,
+    binaries: Binaries,
+}
+
+fn options() -> Result<Options, String> {
+    let binaries = Binaries { sami: "target/release/sami-proxy".into(), other: None };
+    let mut options = Options {
+        rounds: 5,
+        length: Duration::from_millis(1500),
+        modes: Mode::ALL.into(),
+        peers: Peer::ALL.into_iter().filter(|peer| *peer != Peer::Other).collect(),
+        json: None,
+        instructions: false,
+        binaries,
+    };
+    let mut arguments = std::env::args().skip(1);
+    while let Some(flag) = arguments.next() {
+        if flag == "--instructions" {
+            options.instructions = true;
+            continue;
+        }
+        let value = arguments.next().ok_or_else(|| format!("{flag} needs a value"))?;
+        let number = || value.parse::<f64>().map_err(|_| format!("{flag}: {value:?} is no number"));
+        match flag.as_str() {
+            "--rounds" => options.rounds = number()? as usize,
+            "--seconds" => options.length = Duration::from_secs_f64(number()?),
+            "--modes" => options.modes = pick(&value, &Mode::ALL, |mode| mode.name())?,
+            "--peers" => options.peers = pick(&value, &Peer::ALL, |peer| peer.name())?,
+            "--json" => options.json = Some(value.into()),
+            "--sami" => options.binaries.sami = value.into(),
+            "--other" => options.binaries.other = Some(value.into()),
+            _ => return Err(format!("unknown option {flag}")),
+        }
+    }
+    Ok(options)
+}
+
+fn pick<T: Copy>(text: &str, all: &[T], name: fn(T) -> &'static str) -> Result<Vec<T>, String> {
+    let one = |word: &str| {
+        let found = all.iter().copied().find(|item| name(*item) == word);
+        let names: Vec<_> = all.iter().map(|item| name(*item)).collect();
+        found.ok_or_else(|| format!("{word:?} is none of {}", names.join(", ")))
+    };
+    text.split(',').map(one).collect()
+}
+
+fn main() -> ExitCode {
+    let options = match options() {
+        Ok(options) => options,
+        Err(error) => {
+            eprintln!("load: {error}");
+            return ExitCode::from(2);
+        }
+    };
+    let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else {
+        return ExitCode::FAILURE;
+    };
+    match runtime.block_on(measure(&options)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("load: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn measure(options: &Options) -> std::io::Result<()> {
+    let folder = std::env::temp_dir().join(format!("sami-bench-{}", std::process::id()));
+    std::fs::create_dir_all(&folder)?;
+    // Some peers give up being root before they write their log.
+    std::fs::set_permissions(&folder, PermissionsExt::from_mode(0o777))?;
+    let outcome = in_folder(options, &folder).await;
+    std::fs::remove_dir_all(&folder)?;
+    outcome
+}
+
+async fn in_folder(options: &Options, folder: &std::path::Path) -> std::io::Result<()> {
+    if options.instructions {
+        origin::start().await?;
+        return instructions::run(&options.binaries.sami, folder, options.json.as_deref()).await;
+    }
+    // Threads inherit it.
+    let mut core = rustix::thread::CpuSet::new();
+    core.set(1);
+    rustix::thread::sched_setaffinity(None, &core)?;
+    origin::start().await?;
+    let mut report = Report::default();
+    for mode in &options.modes {
+        for round in 0..mode.rounds(options.rounds) {
+            for peer in options.peers.iter().filter(|peer| mode.fits(**peer)) {
+                eprintln!("{} {}: {}", mode.name(), round + 1, peer.name());
+                let running = Running::start(*peer, &options.binaries, folder)?;
+                match modes::bounded(*mode, *peer, &running, options.length).await {
+                    Ok(figures) => report.add(*mode, round, *peer, figures),
+                    Err(error) => report.fail(*mode, *peer, &error),
+                }
+            }
+        }
+    }
+    report.foreign = modes::FOREIGN.get();
+    print!("{}", report.text());
+    if let Some(path) = &options.json {
+        std::fs::write(path, format!("{:#}\n", report.json()))?;
+    }
+    Ok(())
+}
