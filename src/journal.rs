@@ -1,30 +1,57 @@
 //! Lines for the operator, written behind the back of whoever has something to say.
 //!
-//! A full or blocked standard output must not delay a single byte of a tunnel: lines go through a
-//! bounded queue to one thread; what does not fit is dropped, counted, and the count is written
-//! as soon as there is room.
+//! A full or blocked standard output must not delay a single byte of a tunnel: every thread writes
+//! into a bounded buffer of its own, and one thread empties them all. The first line after a quiet
+//! time is written at once, the following ones together every [`GATHER`], so that a busy proxy is
+//! not woken for each. What does not fit is dropped, counted, and the count is written as soon as
+//! there is room. The lines of one thread keep their order.
 
 use std::io::{self, Write};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::Thread;
 use std::time::Duration;
 
-/// Lines that wait at most; about 2 MB.
-const QUEUE: usize = 8192;
+use crate::worker;
+
+/// Bytes that wait at most in one buffer.
+const ROOM: usize = 1 << 20;
+/// A buffer this full is emptied without delay.
+const FULL_ENOUGH: usize = ROOM / 4;
+/// How long lines are gathered.
+const GATHER: Duration = Duration::from_millis(50);
 
 /// Where lines are handed in; cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Journal {
-    queue: SyncSender<Entry>,
-    dropped: Arc<AtomicU64>,
+pub struct Journal(Arc<Ends>);
+
+/// The ends of the journal that speakers hold; the writer leaves with the last of them.
+#[derive(Debug)]
+struct Ends {
+    desk: Arc<Desk>,
+    writer: Thread,
 }
 
+impl Drop for Ends {
+    fn drop(&mut self) {
+        self.desk.closed.store(true, Ordering::Release);
+        self.writer.unpark();
+    }
+}
+
+/// What speakers and the writer share.
 #[derive(Debug)]
-enum Entry {
-    Line(Vec<u8>),
-    /// Answer when everything before this is written.
-    Written(SyncSender<()>),
+struct Desk {
+    buffers: Box<[Mutex<Vec<u8>>]>,
+    dropped: AtomicU64,
+    /// There is something to write, and the writer knows.
+    told: AtomicBool,
+    /// The writer must not gather any longer.
+    urgent: AtomicBool,
+    closed: AtomicBool,
+    /// Answered when everything handed in before is written.
+    waiting: Mutex<Vec<SyncSender<()>>>,
 }
 
 impl Journal {
@@ -34,57 +61,101 @@ impl Journal {
         sink: impl Write + Send + 'static,
         lost: impl Fn(u64) -> String + Send + 'static,
     ) -> Self {
-        let (queue, entries) = sync_channel(QUEUE);
-        let dropped = Arc::new(AtomicU64::new(0));
-        let counter = Arc::clone(&dropped);
-        std::thread::spawn(move || write_all(sink, &entries, &counter, &lost));
-        Self { queue, dropped }
+        let desk = Arc::new(Desk {
+            buffers: (0..worker::expected()).map(|_| Mutex::default()).collect(),
+            dropped: AtomicU64::new(0),
+            told: AtomicBool::new(false),
+            urgent: AtomicBool::new(false),
+            closed: AtomicBool::new(false),
+            waiting: Mutex::default(),
+        });
+        let theirs = Arc::clone(&desk);
+        let writer = std::thread::spawn(move || write_all(sink, &theirs, &lost));
+        Self(Arc::new(Ends { desk, writer: writer.thread().clone() }))
     }
 
-    /// Hands in one line with its line end; never waits.
-    pub fn line(&self, line: Vec<u8>) {
-        match self.queue.try_send(Entry::Line(line)) {
-            Ok(()) | Err(TrySendError::Disconnected(_)) => {}
-            Err(TrySendError::Full(_)) => {
-                self.dropped.fetch_add(1, Ordering::Relaxed);
+    /// Lets `write` append one line with its line end; never waits for the output.
+    pub fn line(&self, write: impl FnOnce(&mut Vec<u8>)) {
+        let desk = &self.0.desk;
+        let Some(buffer) = desk.buffers.get(worker::number() % desk.buffers.len()) else { return };
+        let held = {
+            let mut buffer = buffer.lock().unwrap_or_else(PoisonError::into_inner);
+            if buffer.len() >= ROOM {
+                desk.dropped.fetch_add(1, Ordering::Relaxed);
+                return;
             }
+            write(&mut buffer);
+            buffer.len()
+        };
+        if held >= FULL_ENOUGH && !desk.urgent.swap(true, Ordering::AcqRel) {
+            self.0.writer.unpark();
+        }
+        if !desk.told.swap(true, Ordering::AcqRel) {
+            self.0.writer.unpark();
         }
     }
 
-    /// Waits until everything handed in so far is written, at most `limit` once it is queued.
+    /// Waits until everything handed in so far is written, at most `limit`.
     pub fn written(&self, limit: Duration) {
         let (done, wait) = sync_channel(1);
-        if self.queue.send(Entry::Written(done)).is_ok() {
-            // A blocked output must not keep the program from ending.
-            let _either_way = wait.recv_timeout(limit);
-        }
+        let desk = &self.0.desk;
+        desk.waiting.lock().unwrap_or_else(PoisonError::into_inner).push(done);
+        desk.urgent.store(true, Ordering::Release);
+        desk.told.store(true, Ordering::Release);
+        self.0.writer.unpark();
+        // A blocked output must not keep the program from ending.
+        let _either_way = wait.recv_timeout(limit);
+    }
+
+    /// How many lines were dropped and not yet reported.
+    pub fn dropped(&self) -> u64 {
+        self.0.desk.dropped.load(Ordering::Relaxed)
     }
 }
 
-fn write_all(
-    mut sink: impl Write,
-    entries: &Receiver<Entry>,
-    dropped: &AtomicU64,
-    lost: &impl Fn(u64) -> String,
-) {
+fn write_all(mut sink: impl Write, desk: &Desk, lost: &impl Fn(u64) -> String) {
     let mut batch = Vec::new();
-    while let Ok(first) = entries.recv() {
-        batch.clear();
-        let mut waiting = Vec::new();
-        for entry in std::iter::once(first).chain(entries.try_iter().take(QUEUE)) {
-            match entry {
-                Entry::Line(line) => batch.extend_from_slice(&line),
-                Entry::Written(done) => waiting.push(done),
-            }
+    loop {
+        let closing = desk.closed.load(Ordering::Acquire);
+        if !closing && !desk.told.swap(false, Ordering::AcqRel) {
+            std::thread::park();
+            continue;
         }
-        match dropped.swap(0, Ordering::Relaxed) {
-            0 => {}
-            count => batch.extend_from_slice(lost(count).as_bytes()),
-        }
+        desk.urgent.store(false, Ordering::Release);
+        let waiting =
+            std::mem::take(&mut *desk.waiting.lock().unwrap_or_else(PoisonError::into_inner));
+        desk.collect(&mut batch, lost);
         // A closed standard output is no reason to stop serving.
         drop(sink.write_all(&batch).and_then(|()| sink.flush()));
         for done in waiting {
             let _nobody_waits = done.send(());
+        }
+        if closing {
+            return;
+        }
+        let rested = std::time::SystemTime::now();
+        while !desk.urgent.load(Ordering::Acquire) && !desk.closed.load(Ordering::Acquire) {
+            let Some(left) = GATHER.checked_sub(rested.elapsed().unwrap_or(GATHER)) else { break };
+            std::thread::park_timeout(left);
+        }
+    }
+}
+
+impl Desk {
+    /// Moves everything that was handed in to `batch`.
+    fn collect(&self, batch: &mut Vec<u8>, lost: &impl Fn(u64) -> String) {
+        batch.clear();
+        for buffer in &self.buffers {
+            let mut buffer = buffer.lock().unwrap_or_else(PoisonError::into_inner);
+            if batch.is_empty() {
+                std::mem::swap(&mut *buffer, batch);
+            } else {
+                batch.append(&mut buffer);
+            }
+        }
+        match self.dropped.swap(0, Ordering::Relaxed) {
+            0 => {}
+            count => batch.extend_from_slice(lost(count).as_bytes()),
         }
     }
 }
@@ -110,7 +181,7 @@ impl Write for Event<'_> {
 impl Drop for Event<'_> {
     fn drop(&mut self) {
         if !self.text.is_empty() {
-            self.journal.line(std::mem::take(&mut self.text));
+            self.journal.line(|line| line.append(&mut self.text));
         }
     }
 }
@@ -129,7 +200,7 @@ mod tests {
     use std::sync::{Arc, Condvar, Mutex};
     use std::time::Duration;
 
-    use super::{Journal, QUEUE};
+    use super::{Journal, ROOM};
 
     /// Blocks the first write until the gate is opened.
     #[derive(Clone, Default)]
@@ -152,9 +223,9 @@ mod tests {
     fn a_blocked_output_blocks_nobody_and_the_loss_is_told() {
         let sink = Gated::default();
         let journal = Journal::start(sink.clone(), |count| format!("lost {count}\n"));
-        let given = 3 * QUEUE;
+        let given = 3 * ROOM / 2;
         for _ in 0..given {
-            journal.line(b"x\n".to_vec());
+            journal.line(|line| line.extend_from_slice(b"x\n"));
         }
         sink.0.0.lock().unwrap().0 = true;
         sink.0.1.notify_all();
@@ -166,7 +237,7 @@ mod tests {
             .filter_map(|line| line.strip_prefix("lost "))
             .map(|count| count.parse::<usize>().unwrap())
             .sum();
-        assert!(lost > 0, "the queue is bounded");
+        assert!(lost > 0, "the buffer is bounded");
         assert_eq!(written + lost, given, "every line is written or counted");
     }
 }

@@ -15,6 +15,7 @@
 //! | [`wire`] | bytes ↔ values | does I/O |
 //! | [`target`], [`failure`], [`secret`] | the words of the domain | anything else |
 //! | [`journal`] | lines to standard output without ever waiting | what they say |
+//! | [`worker`] | which thread this is | what it does |
 //!
 //! `tests/architecture.rs` holds this picture as a table and fails on an import against it.
 //!
@@ -25,7 +26,8 @@
 //! [`proxy::authorize`] says who it is → [`proxy::policy`] says whether it may →
 //! [`proxy::egress`] resolves ([`net::resolve`]), has every address approved, and dials
 //! ([`net::dial`]) → the client hears `200` → [`proxy::tunnel`] hands both sockets to
-//! [`net::relay`] → [`proxy::access_log`] writes one line when it ends, however it ends.
+//! [`net::relay`], [`net::sweep`] ends it when it is silent for too long →
+//! [`proxy::access_log`] writes one line when it ends, however it ends.
 //!
 //! # A plain request
 //!
@@ -57,3 +59,4 @@ pub mod proxy;
 pub mod secret;
 pub mod target;
 pub mod wire;
+pub mod worker;

@@ -9,10 +9,11 @@ use std::path::{Path, PathBuf};
 const MAY_USE: &[(&str, &[&str])] = &[
     ("cli", &["cli", "config", "journal", "net", "proxy"]),
     ("config", &["config", "net", "proxy", "secret", "target"]),
-    ("proxy", &["failure", "journal", "net", "proxy", "secret", "target", "wire"]),
+    ("proxy", &["failure", "journal", "net", "proxy", "secret", "target", "wire", "worker"]),
     ("net", &["failure", "net", "target", "wire"]),
     ("wire", &["secret", "target", "wire"]),
-    ("journal", &[]),
+    ("journal", &["worker"]),
+    ("worker", &[]),
     ("target", &[]),
     ("failure", &[]),
     ("secret", &[]),

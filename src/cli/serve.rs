@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use tokio::runtime::{Builder, Runtime};
@@ -29,7 +30,7 @@ pub(super) fn run(layers: &Layers) -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return exit::line(format!("cannot start threads: {error}"), exit::USAGE),
     };
-    let log = telling::open(&serve);
+    let log = Arc::new(telling::open(&serve));
     let journal = log.journal.clone();
     let outcome = runtime.block_on(serve_until_stopped(serve, log));
     // What is still open is cut here; each tunnel writes its line.
@@ -64,7 +65,7 @@ pub(super) fn blame(layers: &Layers, error: &StartError) -> ConfigError {
     ConfigError { origin, problem: error.to_string() }
 }
 
-async fn serve_until_stopped(serve: Serve, log: AccessLog) -> Result<(), StartError> {
+async fn serve_until_stopped(serve: Serve, log: Arc<AccessLog>) -> Result<(), StartError> {
     let settings = serve.settings;
     let server = Server::bind(settings.clone(), log).await?;
     let control = server.control();

@@ -10,8 +10,8 @@ use tracing::Level;
 
 use super::layer::{Given, Layers, Origin};
 use super::{ConfigError, table};
-use crate::net::relay::Patience;
 use crate::net::resolve::{Family, NameServer, Transport};
+use crate::net::sweep::Patience;
 use crate::proxy::Settings;
 use crate::proxy::access_log::Format;
 use crate::proxy::policy::{Policy, Rule};

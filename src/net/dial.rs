@@ -1,11 +1,13 @@
 //! Addresses → a connection (RFC 8305, "Happy Eyeballs").
 
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::Poll;
 use std::time::Duration;
 
 use tokio::net::TcpStream;
-use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
 use super::leg::prepare;
@@ -37,11 +39,14 @@ pub struct DialError {
 /// # Cancel safety
 ///
 /// Dropping the future ends every attempt.
-pub async fn dial(addresses: &[SocketAddr], deadline: Instant) -> Result<TcpStream, DialError> {
+pub async fn dial(
+    addresses: &[SocketAddr],
+    deadline: Instant,
+) -> Result<(TcpStream, SocketAddr), DialError> {
     race(addresses, deadline, |address| async move {
         let stream = TcpStream::connect(address).await?;
         prepare(&stream)?;
-        Ok(stream)
+        Ok((stream, address))
     })
     .await
 }
@@ -53,30 +58,28 @@ async fn race<T, F>(
     connect: impl Fn(SocketAddr) -> F,
 ) -> Result<T, DialError>
 where
-    T: Send + 'static,
-    F: Future<Output = io::Result<T>> + Send + 'static,
+    F: Future<Output = io::Result<T>>,
 {
     let mut waiting = addresses.iter();
-    let mut attempts = JoinSet::new();
+    let mut attempts = Vec::with_capacity(1);
     let mut failures = Vec::new();
     let mut next_start = Instant::now();
     loop {
         if attempts.is_empty() || next_start <= Instant::now() {
             match waiting.next() {
-                Some(address) => drop(attempts.spawn(connect(*address))),
+                Some(address) => attempts.push(Box::pin(connect(*address))),
                 None if attempts.is_empty() => return Err(summary(&failures)),
                 None => {}
             }
             next_start = Instant::now() + ATTEMPT_DELAY;
         }
         tokio::select! {
-            Some(done) = attempts.join_next() => match done {
-                Ok(Ok(stream)) => return Ok(stream),
-                Ok(Err(error)) => {
+            done = first_done(&mut attempts) => match done {
+                Ok(connected) => return Ok(connected),
+                Err(error) => {
                     failures.push(failure_of(&error));
                     next_start = Instant::now();
                 }
-                Err(_) => failures.push(Failure::ProxyInternalError),
             },
             () = sleep_until(next_start), if waiting.len() > 0 => {}
             () = sleep_until(deadline) => {
@@ -85,6 +88,25 @@ where
             }
         }
     }
+}
+
+/// What the first of `attempts` to end came to; it is taken out.
+async fn first_done<T, F>(attempts: &mut Vec<Pin<Box<F>>>) -> io::Result<T>
+where
+    F: Future<Output = io::Result<T>>,
+{
+    poll_fn(|cx| {
+        let ended = attempts.iter_mut().enumerate().find_map(|(at, attempt)| {
+            match attempt.as_mut().poll(cx) {
+                Poll::Ready(outcome) => Some((at, outcome)),
+                Poll::Pending => None,
+            }
+        });
+        let Some((at, outcome)) = ended else { return Poll::Pending };
+        drop(attempts.swap_remove(at));
+        Poll::Ready(outcome)
+    })
+    .await
 }
 
 /// What one failed attempt means.

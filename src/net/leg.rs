@@ -72,15 +72,18 @@ impl Leg for ClientLeg {
     }
 }
 
+/// Whether accepted sockets have the options of their listener already (`inet_csk_clone_lock`).
+pub const INHERITED: bool = cfg!(target_os = "linux");
+
 /// Sets what every connection of ours needs: no Nagle delay (a relay must not add latency of its
 /// own) and the discovery of dead peers.
 ///
 /// # Errors
 ///
 /// The operating system's; the socket is then of no use.
-pub fn prepare(stream: &TcpStream) -> io::Result<()> {
-    stream.set_nodelay(true)?;
-    let socket = SockRef::from(stream);
+pub fn prepare<'s>(socket: impl Into<SockRef<'s>>) -> io::Result<()> {
+    let socket = socket.into();
+    socket.set_tcp_nodelay(true)?;
     #[cfg(not(target_os = "openbsd"))]
     let keepalive = KEEPALIVE.with_retries(4);
     socket.set_tcp_keepalive(&keepalive)?;

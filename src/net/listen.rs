@@ -6,6 +6,8 @@ use std::net::SocketAddr;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
 
+use super::leg::prepare;
+
 /// Connections the kernel keeps for us while we are busy; the kernel caps it at
 /// `net.core.somaxconn` (4096 on Linux since 5.4).
 const BACKLOG: i32 = 4096;
@@ -51,6 +53,8 @@ fn bind(address: SocketAddr, stack: Stack) -> io::Result<TcpListener> {
     }
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
+    // For all accepted connections at once, where they inherit it.
+    prepare(&socket)?;
     socket.listen(BACKLOG)?;
     TcpListener::from_std(socket.into())
 }
@@ -62,5 +66,30 @@ fn reason(error: &io::Error) -> &'static str {
         io::ErrorKind::AddrNotAvailable => "this machine does not have that address",
         io::ErrorKind::PermissionDenied => "this user may not listen there",
         _ => "the operating system refused",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use socket2::SockRef;
+    use tokio::net::TcpStream;
+
+    use super::{Stack, listen};
+    use crate::net::leg::INHERITED;
+
+    #[tokio::test]
+    async fn accepted_connections_have_their_options() {
+        let listener = listen("127.0.0.1:0".parse().unwrap(), Stack::V6Only).unwrap();
+        let _client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (accepted, _) = listener.accept().await.unwrap();
+        let socket = SockRef::from(&accepted);
+        if INHERITED {
+            assert!(socket.tcp_nodelay().unwrap() && socket.keepalive().unwrap());
+            assert_eq!(socket.tcp_keepalive_time().unwrap().as_secs(), 45);
+            assert_eq!(socket.tcp_keepalive_interval().unwrap().as_secs(), 15);
+            assert_eq!(socket.tcp_keepalive_retries().unwrap(), 4);
+            #[cfg(target_os = "linux")]
+            assert_eq!(socket.tcp_user_timeout().unwrap().unwrap().as_secs(), 120);
+        }
     }
 }

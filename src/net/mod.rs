@@ -9,4 +9,5 @@ pub mod meter;
 pub mod relay;
 pub mod resolve;
 pub mod splice;
+pub mod sweep;
 pub mod tls;

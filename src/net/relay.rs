@@ -7,25 +7,14 @@
 //! owns no buffer, no pipe and no timer.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
-
-use tokio::time::{Instant, Sleep};
 
 use super::direction::{Broken, Direction, Stage};
 use super::leg::Leg;
 use super::meter::Meter;
-
-/// How long a tunnel may do nothing.
-#[derive(Debug, Clone, Copy)]
-pub struct Patience {
-    /// After one side's FIN: silence of the other side until the tunnel is cut. Every byte
-    /// restarts it.
-    pub half_close: Duration,
-    /// In a fully open tunnel; `None` is for ever.
-    pub idle: Option<Duration>,
-}
+use super::sweep::{Patience, Sweep, Watch};
 
 /// One of the two sides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,17 +41,17 @@ pub enum Ended {
     Fin(Side),
     /// This side reset the connection or died; the other was reset too.
     Reset(Side),
-    /// Nothing moved for [`Patience::half_close`] or [`Patience::idle`]; both sides were reset.
+    /// Nothing moved for the [`Patience`] of the sweep; both sides were reset.
     TimedOut,
 }
 
 /// Bytes that were read before the relay began.
-#[derive(Debug, Default)]
-pub struct Early {
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Early<'b> {
     /// From the client, for the target.
-    pub up: Vec<u8>,
+    pub up: &'b [u8],
     /// From the target, for the client.
-    pub down: Vec<u8>,
+    pub down: &'b [u8],
 }
 
 /// Who keeps the books of a tunnel; it is dropped with it.
@@ -85,20 +74,20 @@ pub trait Account: Unpin {
 /// Dropping the future resets both sides; the meter of `account` holds what had passed.
 pub fn relay<C: Leg, T: Leg, A: Account>(
     legs: (C, T),
-    early: Early,
-    patience: Patience,
+    early: Early<'_>,
+    sweep: &Arc<Sweep>,
     account: A,
-) -> impl Future<Output = ()> {
-    let before = (account.meter().up(), account.meter().down());
+) -> impl Future<Output = ()> + use<C, T, A> {
+    // The head of a WebSocket has been counted already.
+    let (up, down) = (account.meter().up(), account.meter().down());
     Relay {
-        before,
-        order: (Side::Client, Side::Target),
+        first: Side::Client,
         legs: Legs { client: legs.0, target: legs.1, in_order: false },
-        up: Direction::new(early.up),
-        down: Direction::new(early.down),
+        up: Direction::new(early.up, up),
+        down: Direction::new(early.down, down),
         first_fin: None,
-        patience,
-        silence: None,
+        sweep: Arc::clone(sweep),
+        watch: None,
         account,
     }
 }
@@ -111,11 +100,10 @@ struct Relay<C: Leg, T: Leg, A: Account> {
     down: Direction,
     first_fin: Option<Side>,
     /// Whose direction is looked at first.
-    order: (Side, Side),
-    patience: Patience,
-    silence: Option<Box<Silence>>,
-    /// What the meter showed at the start: the head of a WebSocket.
-    before: (u64, u64),
+    first: Side,
+    sweep: Arc<Sweep>,
+    /// There is one only while there is a limit.
+    watch: Option<Box<Watch>>,
     account: A,
 }
 
@@ -151,8 +139,8 @@ impl<C: Leg, T: Leg, A: Account> Relay<C, T, A> {
     fn carry(&mut self, cx: &mut Context<'_>) -> Poll<Ended> {
         let this = self;
         // In turns: the first could use up what tokio grants a task in one go, again and again.
-        let (first, second) = this.order;
-        this.order = (second, first);
+        let (first, second) = (this.first, this.first.other());
+        this.first = second;
         let outcome = this.direction(cx, first).and_then(|()| this.direction(cx, second));
         this.measure();
         if let Err(side) = outcome {
@@ -164,14 +152,13 @@ impl<C: Leg, T: Leg, A: Account> Relay<C, T, A> {
             this.legs.in_order = true;
             return Poll::Ready(Ended::Fin(first));
         }
-        let limit = if this.first_fin.is_some() {
-            Some(this.patience.half_close)
-        } else {
-            this.patience.idle
-        };
+        let Patience { half_close, idle } = this.sweep.patience;
+        let limit = if this.first_fin.is_some() { Some(half_close) } else { idle };
         let Some(limit) = limit else { return Poll::Pending };
-        let silence = this.silence.get_or_insert_with(|| Box::new(Silence::new(limit)));
-        ready!(silence.poll(cx, limit, this.up.moved + this.down.moved));
+        let moved = this.up.moved + this.down.moved;
+        let sweep = &this.sweep;
+        let watch = this.watch.get_or_insert_with(|| Box::new(sweep.watch(cx, limit, moved)));
+        ready!(watch.poll(moved));
         Poll::Ready(Ended::TimedOut)
     }
 
@@ -179,8 +166,8 @@ impl<C: Leg, T: Leg, A: Account> Relay<C, T, A> {
     fn direction(&mut self, cx: &mut Context<'_>, from: Side) -> Result<(), Side> {
         let Legs { client, target, .. } = &mut self.legs;
         let (outcome, other) = match from {
-            Side::Client => (self.up.poll(cx, client, target), self.down.stage),
-            Side::Target => (self.down.poll(cx, target, client), self.up.stage),
+            Side::Client => (self.up.poll(cx, (client, target), self.down.stage), self.down.stage),
+            Side::Target => (self.down.poll(cx, (target, client), self.up.stage), self.up.stage),
         };
         self.note_fin(from);
         match outcome {
@@ -203,52 +190,17 @@ impl<C: Leg, T: Leg, A: Account> Relay<C, T, A> {
         let ended = matches!(stage, Stage::Ending | Stage::Done);
         if ended && self.first_fin.is_none() {
             self.first_fin = Some(side);
+            // Another limit holds now.
+            self.watch = None;
         }
     }
 
     fn measure(&self) {
         let meter = self.account.meter();
-        meter.up.store(self.before.0 + self.up.moved, Relaxed);
-        meter.down.store(self.before.1 + self.down.moved, Relaxed);
+        meter.up.store(self.up.moved, Relaxed);
+        meter.down.store(self.down.moved, Relaxed);
         if self.down.moved > 0 {
-            meter.first_byte.get_or_init(Instant::now);
-        }
-    }
-}
-
-/// Measures silence; there is one only while there is a limit.
-struct Silence {
-    timer: Pin<Box<Sleep>>,
-    since: Instant,
-    limit: Duration,
-    /// Bytes moved until `since`.
-    moved: u64,
-}
-
-impl Silence {
-    fn new(limit: Duration) -> Self {
-        let since = Instant::now();
-        Self { timer: Box::pin(tokio::time::sleep_until(since + limit)), since, limit, moved: 0 }
-    }
-
-    /// Ready when nothing has moved for `limit`. A byte only moves the stamp; the timer is set
-    /// anew when it fires.
-    fn poll(&mut self, cx: &mut Context<'_>, limit: Duration, moved: u64) -> Poll<()> {
-        if self.limit != limit || self.moved != moved {
-            self.since = Instant::now();
-            self.moved = moved;
-        }
-        let due = self.since + limit;
-        if self.limit != limit {
-            self.limit = limit;
-            self.timer.as_mut().reset(due);
-        }
-        loop {
-            ready!(self.timer.as_mut().poll(cx));
-            if due <= Instant::now() {
-                return Poll::Ready(());
-            }
-            self.timer.as_mut().reset(due);
+            meter.mark_first_byte();
         }
     }
 }
@@ -274,6 +226,6 @@ mod tests {
     fn a_tunnel_is_small() {
         let size = size_of::<Relay<ClientLeg, TcpStream, Nobody>>();
         println!("a relay is {size} bytes, {} of them its meter", size_of::<Meter>());
-        assert!(size <= 352, "{size}");
+        assert!(size <= 260, "{size}");
     }
 }

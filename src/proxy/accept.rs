@@ -19,7 +19,7 @@ use super::reply::{self, Persist, Show};
 use super::server::Shared;
 use super::settings::Limits;
 use super::stop::Stop;
-use crate::net::leg::{ClientLeg, prepare};
+use crate::net::leg::{ClientLeg, INHERITED, prepare};
 
 /// After accept failed for want of descriptors: long enough not to spin, short enough not to be
 /// noticed.
@@ -42,7 +42,8 @@ pub struct Door {
 #[derive(Debug)]
 pub struct Permit {
     _place: OwnedSemaphorePermit,
-    _client: Option<ClientPlace>,
+    /// Boxed: behind Docker's NAT hardly any connection has one.
+    _client: Option<Box<ClientPlace>>,
 }
 
 #[derive(Debug)]
@@ -87,7 +88,7 @@ impl Door {
     }
 
     /// Private and gateway addresses are not counted: behind Docker's NAT everybody has one.
-    fn admit_client(&self, address: IpAddr) -> Result<Option<ClientPlace>, Stop> {
+    fn admit_client(&self, address: IpAddr) -> Result<Option<Box<ClientPlace>>, Stop> {
         if special(address).is_some() {
             return Ok(None);
         }
@@ -97,7 +98,7 @@ impl Door {
             return Err(Stop::ClientFull);
         }
         *count += 1;
-        Ok(Some(ClientPlace { clients: Arc::clone(&self.clients), address }))
+        Ok(Some(Box::new(ClientPlace { clients: Arc::clone(&self.clients), address })))
     }
 }
 
@@ -128,7 +129,7 @@ fn welcome(shared: &Arc<Shared>, stream: TcpStream, peer: SocketAddr) {
         tracing::debug!(client = %peer, "closed: not in --allow-client");
         return;
     }
-    if prepare(&stream).is_err() {
+    if !INHERITED && prepare(&stream).is_err() {
         return;
     }
     match shared.door.admit(peer.ip()) {

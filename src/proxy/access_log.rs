@@ -3,18 +3,19 @@
 //! The word "error" stands only in lines that are about one. A line never has a password, a header
 //! field, a path or a query.
 
-use std::fmt::Write as _;
-use std::net::SocketAddr;
-use std::time::{Duration, SystemTime};
+use std::borrow::Cow;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 use tokio::time::Instant;
 use tracing::Level;
 
+use super::log_line::Line;
 use super::reply::{Persist, status_of};
 use super::stop::Stop;
 use crate::failure::Failure;
 use crate::journal::Journal;
-use crate::net::meter::Meter;
+use crate::net::meter::{Lapse, Meter};
 use crate::net::relay::{Ended, Side};
 use crate::target::Target;
 
@@ -29,7 +30,7 @@ pub enum Format {
 }
 
 /// Where lines go, and how they look.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct AccessLog {
     /// The writer.
     pub journal: Journal,
@@ -41,28 +42,29 @@ pub struct AccessLog {
 }
 
 /// What a request came to. Fill it in on the way; dropping it writes the line.
+///
+/// Every open tunnel has one, so it is small: times are [`Lapse`]s, the usual methods are not on
+/// the heap.
 #[derive(Debug)]
 pub struct Record {
-    log: AccessLog,
-    began: Instant,
+    log: Arc<AccessLog>,
     /// Unique in this process.
     pub id: u64,
     /// Where the client is, as this proxy sees it.
     pub client: SocketAddr,
     /// Who it says it is, once that is proved.
     pub user: Option<Box<str>>,
-    /// The request method.
-    pub method: Box<str>,
+    method: Cow<'static, str>,
     /// Where it wants to go.
     pub target: Option<Target>,
     /// The address that was dialed.
     pub dialed: Option<SocketAddr>,
     /// The address of ours that it was dialed from.
-    pub egress: Option<SocketAddr>,
+    pub egress: Option<IpAddr>,
     /// Time for the name.
-    pub dns: Option<Duration>,
+    pub dns: Option<Lapse>,
     /// Time for the connection.
-    pub connect: Option<Duration>,
+    pub connect: Option<Lapse>,
     /// Bytes, and the first of the target.
     pub meter: Meter,
     /// The status that the client got, where there is one.
@@ -88,10 +90,9 @@ enum Outcome {
 
 impl Record {
     /// A record of a request that begins now.
-    pub fn new(log: &AccessLog, id: u64, client: SocketAddr) -> Self {
+    pub fn new(log: &Arc<AccessLog>, id: u64, client: SocketAddr) -> Self {
         Self {
-            log: log.clone(),
-            began: Instant::now(),
+            log: Arc::clone(log),
             id,
             client,
             user: None,
@@ -101,10 +102,17 @@ impl Record {
             egress: None,
             dns: None,
             connect: None,
-            meter: Meter::default(),
+            meter: Meter::new(Instant::now()),
             status: None,
             outcome: Outcome::Cut,
         }
+    }
+
+    /// Notes the request method.
+    pub fn set_method(&mut self, method: &str) {
+        const USUAL: [&str; 7] = ["CONNECT", "GET", "POST", "HEAD", "PUT", "DELETE", "OPTIONS"];
+        let usual = USUAL.into_iter().find(|known| *known == method);
+        self.method = usual.map_or_else(|| method.to_owned().into(), Cow::Borrowed);
     }
 
     /// The request was not served; the client was told, and may stay or not.
@@ -168,28 +176,23 @@ impl Record {
         }
     }
 
-    fn fields(&self) -> [(&'static str, Value); 16] {
-        let verdict = self.verdict();
-        let first_byte = self.meter.first_byte().map(|at| at.saturating_duration_since(self.began));
-        let shown = |address: Option<SocketAddr>| Value::text(address.map(|it| it.to_string()));
-        [
-            ("id", Value::Number(self.id)),
-            ("client", Value::Text(self.client.to_string())),
-            ("user", Value::text(self.user.as_deref().map(str::to_owned))),
-            ("method", Value::Text(self.method.to_string())),
-            ("target", Value::text(self.target.as_ref().map(ToString::to_string))),
-            ("dialed", shown(self.dialed)),
-            ("egress", Value::text(self.egress.map(|it| it.ip().to_string()))),
-            ("status", self.status.map_or(Value::Nothing, |status| Value::Number(status.into()))),
-            ("dns_ms", Value::millis(self.dns)),
-            ("connect_ms", Value::millis(self.connect)),
-            ("first_byte_ms", Value::millis(first_byte)),
-            ("total_ms", Value::millis(Some(self.began.elapsed()))),
-            ("up", Value::Number(self.meter.up())),
-            ("down", Value::Number(self.meter.down())),
-            ("ended", Value::Text(verdict.ended.to_owned())),
-            (verdict.key, Value::Text(verdict.word.to_owned())),
-        ]
+    fn write(&self, line: &mut Line<'_>, verdict: &Verdict) {
+        line.number("id", Some(self.id));
+        line.address("client", Some(self.client));
+        line.text("user", self.user.as_deref());
+        line.text("method", Some(&self.method));
+        line.target("target", self.target.as_ref());
+        line.address("dialed", self.dialed);
+        line.ip("egress", self.egress);
+        line.number("status", self.status.map(u64::from));
+        line.lapse("dns_ms", self.dns);
+        line.lapse("connect_ms", self.connect);
+        line.lapse("first_byte_ms", self.meter.first_byte());
+        line.lapse("total_ms", Some(self.meter.age()));
+        line.number("up", Some(self.meter.up()));
+        line.number("down", Some(self.meter.down()));
+        line.text("ended", Some(verdict.ended));
+        line.text(verdict.key, Some(verdict.word));
     }
 }
 
@@ -209,78 +212,22 @@ impl Verdict {
     }
 }
 
-enum Value {
-    Nothing,
-    Number(u64),
-    Millis(f64),
-    Text(String),
-}
-
-impl Value {
-    fn text(text: Option<String>) -> Self {
-        text.map_or(Self::Nothing, Self::Text)
-    }
-
-    fn millis(time: Option<Duration>) -> Self {
-        time.map_or(Self::Nothing, |time| Self::Millis(time.as_secs_f64() * 1000.0))
-    }
-}
-
 impl Drop for Record {
     fn drop(&mut self) {
-        let fields = self.fields();
-        let error = fields.last().is_some_and(|(key, _)| *key == "error");
-        let level = match (error, self.outcome) {
+        let verdict = self.verdict();
+        let level = match (verdict.key == "error", self.outcome) {
             (true, _) => Level::ERROR,
             (false, Outcome::Own) => Level::DEBUG,
             (false, _) => Level::INFO,
         };
         if level <= self.log.level {
-            let line = match self.log.format {
-                Format::Text => text_line(level.as_str(), &fields),
-                Format::Json => json_line(level.as_str(), &fields),
-            };
-            self.log.journal.line(line.into_bytes());
+            self.log.journal.line(|out| {
+                let mut line = Line::begin(out, self.log.format, level);
+                self.write(&mut line, &verdict);
+                line.end();
+            });
         }
     }
-}
-
-fn text_line(level: &str, fields: &[(&str, Value)]) -> String {
-    let now = humantime::format_rfc3339_millis(SystemTime::now());
-    let mut line = format!("{now} {level:>5} request");
-    for (key, value) in fields {
-        // Writing to a String cannot fail.
-        let _infallible = match value {
-            Value::Nothing => write!(line, " {key}=-"),
-            Value::Number(number) => write!(line, " {key}={number}"),
-            Value::Millis(millis) => write!(line, " {key}={millis:.1}"),
-            Value::Text(text) => write!(line, " {key}={}", bare(text)),
-        };
-    }
-    line.push('\n');
-    line
-}
-
-/// A value that can't break out of its field: white space, quotes and controls are escaped.
-fn bare(text: &str) -> String {
-    let plain = |byte: u8| byte.is_ascii_graphic() && !b"\"=\\".contains(&byte);
-    if !text.is_empty() && text.bytes().all(plain) { text.to_owned() } else { format!("{text:?}") }
-}
-
-fn json_line(level: &str, fields: &[(&str, Value)]) -> String {
-    let now = humantime::format_rfc3339_millis(SystemTime::now());
-    let mut line = format!("{{\"time\":\"{now}\",\"level\":\"{level}\",\"message\":\"request\"");
-    for (key, value) in fields {
-        // Writing to a String cannot fail.
-        let _infallible = match value {
-            Value::Nothing => write!(line, ",\"{key}\":null"),
-            Value::Number(number) => write!(line, ",\"{key}\":{number}"),
-            Value::Millis(millis) => write!(line, ",\"{key}\":{millis:.1}"),
-            Value::Text(text) => write!(line, ",\"{key}\":{}", serde_json::Value::from(&**text)),
-        };
-    }
-    line.push_str("}\n");
-    line
 }
 
 #[cfg(test)]
@@ -315,7 +262,7 @@ mod tests {
     fn logged(format: Format, fill: impl FnOnce(&mut Record)) -> String {
         let sink = Sink::default();
         let journal = Journal::start(sink.clone(), |_| String::new());
-        let log = AccessLog { journal, format, level: Level::INFO };
+        let log = Arc::new(AccessLog { journal, format, level: Level::INFO });
         let mut record = Record::new(&log, 7, "192.0.2.1:5".parse().unwrap());
         fill(&mut record);
         drop(record);

@@ -36,17 +36,18 @@ pub async fn open(
     let start = Instant::now();
     let deadline = start + shared.settings.times.connect;
     let addresses = resolve(shared, target, deadline).await?;
-    record.dns = Some(start.elapsed());
+    record.dns = Some(start.elapsed().into());
     let approved = shared
         .policy
         .approve(target, &addresses, |address| is_own(&shared.listening, address))
         .map_err(Stop::Refused)?;
     let addresses: Vec<SocketAddr> = approved.into_iter().map(Approved::address).collect();
     let start = Instant::now();
-    let stream = dial(&addresses, deadline).await.map_err(|error| Stop::Egress(error.failure))?;
-    record.connect = Some(start.elapsed());
-    record.dialed = stream.peer_addr().ok();
-    record.egress = stream.local_addr().ok();
+    let dialed = dial(&addresses, deadline).await;
+    let (stream, address) = dialed.map_err(|error| Stop::Egress(error.failure))?;
+    record.connect = Some(start.elapsed().into());
+    record.dialed = Some(address);
+    record.egress = stream.local_addr().ok().map(|ours| ours.ip());
     Ok(stream)
 }
 

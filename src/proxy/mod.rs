@@ -17,6 +17,7 @@ pub mod egress;
 pub mod forward;
 pub mod front;
 pub mod known_hosts;
+mod log_line;
 pub mod policy;
 pub mod reply;
 pub mod rewrite;

@@ -22,6 +22,7 @@ use super::settings::{Access, Settings};
 use super::users::{Users, UsersError};
 use crate::net::listen::{ListenError, Stack, listen};
 use crate::net::resolve::{Resolver, SetupError};
+use crate::net::sweep::Sweep;
 use crate::net::tls::{self, CertificateError};
 
 /// Why the proxy can't start.
@@ -58,13 +59,14 @@ pub struct Shared {
     pub(super) door: Door,
     pub(super) resolver: Resolver,
     pub(super) tls: Option<Arc<ServerConfig>>,
-    pub(super) log: AccessLog,
+    pub(super) log: Arc<AccessLog>,
     /// Our member of `Via`: a pseudonym (RFC 9110 §7.6.3) with a part that only this process has,
     /// by which it knows its own requests when they come back.
     pub(super) via: String,
     pub(super) listening: Vec<SocketAddr>,
     pub(super) drain: CancellationToken,
     pub(super) tracker: TaskTracker,
+    pub(super) sweep: Arc<Sweep>,
     ids: AtomicU64,
 }
 
@@ -104,7 +106,7 @@ impl Server {
     /// # Errors
     ///
     /// [`StartError`], naming the setting.
-    pub async fn bind(settings: Settings, log: AccessLog) -> Result<Self, StartError> {
+    pub async fn bind(settings: Settings, log: Arc<AccessLog>) -> Result<Self, StartError> {
         let Files { users, tls } = read_files(&settings)?;
         let resolver = Resolver::new(&settings.dns, settings.family).await?;
         let listeners = bind_all(&settings.listen)?;
@@ -121,6 +123,7 @@ impl Server {
             listening,
             drain: CancellationToken::new(),
             tracker: TaskTracker::new(),
+            sweep: Sweep::new(settings.times.patience),
             ids: AtomicU64::new(1),
             settings,
         };
@@ -145,12 +148,14 @@ impl Server {
         for listener in self.listeners {
             accepting.spawn(accept::run(listener, Arc::clone(&shared)));
         }
+        let sweeping = tokio::spawn(Arc::clone(&shared.sweep).run());
         shared.drain.cancelled().await;
         // Listeners close before anything else: nobody new gets in.
         accepting.shutdown().await;
         shared.tracker.close();
         // Too late is no failure: the count tells.
         drop(timeout(shared.settings.times.drain, shared.tracker.wait()).await);
+        sweeping.abort();
         shared.tracker.len()
     }
 }

@@ -7,8 +7,8 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::policy::Policy;
-use crate::net::relay::Patience;
 use crate::net::resolve::{Family, NameServer};
+use crate::net::sweep::Patience;
 use crate::secret::Secret;
 
 /// Everything `serve` can be told.

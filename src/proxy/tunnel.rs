@@ -28,12 +28,11 @@ impl Account for Tunnel {
 /// Hands both legs to a task of their own, which is small: what was needed to set the tunnel up
 /// is freed with the caller. `down` is what the target has said already; what the client has said
 /// is still in its buffer.
-pub fn start(shared: &Shared, client: Client, target: TcpStream, down: Vec<u8>, record: Record) {
+pub fn start(shared: &Shared, client: Client, target: TcpStream, down: &[u8], record: Record) {
     let Client { leg, buffer, permit, .. } = client;
-    let early = Early { up: buffer.to_vec(), down };
+    let early = Early { up: &buffer, down };
     let tunnel = Tunnel { record, _permit: permit };
-    let patience = shared.settings.times.patience;
-    shared.tracker.spawn(relay((leg, target), early, patience, tunnel));
+    shared.tracker.spawn(relay((leg, target), early, &shared.sweep, tunnel));
 }
 
 #[cfg(test)]
@@ -44,6 +43,6 @@ mod tests {
     fn the_books_of_a_tunnel_are_small() {
         let size = size_of::<Tunnel>();
         println!("record and permit of a tunnel are {size} bytes");
-        assert!(size <= 448, "{size}");
+        assert!(size <= 288, "{size}");
     }
 }

@@ -36,7 +36,7 @@ pub const LIMIT: Duration = Duration::from_secs(20);
 pub struct Proxy {
     pub address: SocketAddr,
     pub control: Control,
-    log: AccessLog,
+    log: Arc<AccessLog>,
     text: Sink,
 }
 
@@ -81,8 +81,8 @@ impl Proxy {
     pub async fn run(settings: Settings) -> Self {
         let text = Sink::default();
         let journal = Journal::start(text.clone(), |lost| format!("lost {lost}\n"));
-        let log = AccessLog { journal, format: Format::Json, level: Level::DEBUG };
-        let server = Server::bind(settings, log.clone()).await.unwrap();
+        let log = Arc::new(AccessLog { journal, format: Format::Json, level: Level::DEBUG });
+        let server = Server::bind(settings, Arc::clone(&log)).await.unwrap();
         let (address, control) = (server.addresses()[0], server.control());
         tokio::spawn(server.run());
         Self { address, control, log, text }

@@ -59,7 +59,7 @@ impl Conduit {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Step::Again,
             Err(_) => return Poll::Ready(Err(Broken::Writer)),
         };
-        if held.bytes() > 0 {
+        if !held.is_empty() {
             self.held = Some(held);
         }
         Poll::Ready(Ok(step))

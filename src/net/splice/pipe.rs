@@ -70,7 +70,8 @@ impl Drop for Pipe {
 #[derive(Debug)]
 pub(super) struct Held {
     pipe: Option<Pipe>,
-    bytes: usize,
+    /// Pipes are smaller than 4 GiB.
+    bytes: u32,
 }
 
 impl Held {
@@ -83,8 +84,8 @@ impl Held {
         Some(Self { pipe: Some(pipe), bytes: 0 })
     }
 
-    pub(super) const fn bytes(&self) -> usize {
-        self.bytes
+    pub(super) const fn is_empty(&self) -> bool {
+        self.bytes == 0
     }
 
     pub(super) fn read_from(&mut self, socket: &TcpStream) -> io::Result<usize> {
@@ -92,16 +93,17 @@ impl Held {
         let bytes = socket.try_io(Interest::READABLE, || {
             Ok(splice(socket, None, &pipe.writer, None, AT_MOST, SpliceFlags::NONBLOCK)?)
         })?;
-        self.bytes = bytes;
+        self.bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
         Ok(bytes)
     }
 
     pub(super) fn write_to(&mut self, socket: &TcpStream) -> io::Result<usize> {
         let Some(pipe) = &self.pipe else { return Ok(0) };
         let moved = socket.try_io(Interest::WRITABLE, || {
-            Ok(splice(&pipe.reader, None, socket, None, self.bytes, SpliceFlags::NONBLOCK)?)
+            let bytes = self.bytes as usize;
+            Ok(splice(&pipe.reader, None, socket, None, bytes, SpliceFlags::NONBLOCK)?)
         })?;
-        self.bytes = self.bytes.saturating_sub(moved);
+        self.bytes = self.bytes.saturating_sub(u32::try_from(moved).unwrap_or(u32::MAX));
         Ok(moved)
     }
 }

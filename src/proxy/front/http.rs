@@ -156,7 +156,7 @@ struct Request<'b> {
 fn understand<'b>(head: &'b Bytes, record: &mut Record) -> Result<Request<'b>, (Stop, Show)> {
     let head = parse_request(head).map_err(|error| (Stop::Head(error), Show::Body))?;
     let show = show_for(head.method);
-    record.method = head.method.into();
+    record.set_method(head.method);
     let checked = || {
         let form = form_of(&head).map_err(Stop::Form)?;
         let body = request_body(head.version, &head.fields).map_err(Stop::Framing)?;
@@ -303,7 +303,7 @@ async fn establish(
         record.client_gone();
         return None;
     }
-    tunnel::start(shared, client, target, Vec::new(), record);
+    tunnel::start(shared, client, target, &[], record);
     None
 }
 
@@ -327,7 +327,7 @@ async fn forward(
             None
         }
         Answered::Switch(origin, early) => {
-            tunnel::start(shared, client, origin, early, record);
+            tunnel::start(shared, client, origin, &early, record);
             None
         }
         Answered::Refused(stop) => {
