@@ -284,7 +284,8 @@ async fn an_answer_without_a_body_does_not_wait_for_one() {
         assert!(!head.contains("Connection: close"), "{head}");
         // The connection goes on: the next request is served.
         client.send(GET.replace("{}", &at.address.to_string())).await;
-        let mut next = at.accept().await;
+        let promises = answer.contains("-Length") || answer.contains("-Encoding");
+        let mut next = if promises { at.accept().await } else { origin };
         next.head().await;
         next.send(OK).await;
         assert_eq!(client.message().await.1, "ok", "{method} {answer:?}");
@@ -542,4 +543,117 @@ async fn a_client_that_half_closes_still_gets_its_answer() {
     origin.head().await;
     origin.send(OK).await;
     assert!(client.rest().await.ends_with("\r\n\r\nok"));
+}
+
+/// One request from a client of its own, answered with `answer` by whoever gets it.
+async fn ask(proxy: &Proxy, request: &str, origin: (&Origin, &mut Peer), answer: &str) -> String {
+    let (at, peer) = origin;
+    let mut client = proxy.connect().await;
+    client.send(request.replace("{}", &at.address.to_string())).await;
+    peer.head().await;
+    peer.send(answer).await;
+    client.message().await.1
+}
+
+#[tokio::test]
+async fn an_origin_connection_is_used_again_by_whoever_may() {
+    let proxy = Proxy::start(&[]).await;
+    let (_client, mut peer, origin) = begin(&proxy, GET).await;
+    peer.head().await;
+    peer.send(OK).await;
+    for request in [GET, GET, "HEAD http://{}/ HTTP/1.1\r\nHost: x\r\n\r\n", GET] {
+        let answer = if request == GET { OK } else { "HTTP/1.1 200 OK\r\n\r\n" };
+        ask(&proxy, request, (&origin, &mut peer), answer).await;
+    }
+    assert!(origin.is_untouched(), "five requests, one connection");
+    let lines = proxy.log_lines(5).await;
+    assert!(lines[0]["connect_ms"].is_number() && lines[4]["connect_ms"].is_null());
+    assert_eq!(lines[0]["egress"], lines[4]["egress"]);
+    assert_eq!(lines[4]["dialed"], origin.address.to_string());
+}
+
+#[tokio::test]
+async fn an_origin_connection_with_an_ambiguous_end_is_never_used_again() {
+    // [31, 42]
+    let proxy = Proxy::start(&[]).await;
+    let post = "POST http://{}/ HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\nx";
+    let ntlm = "GET http://{}/ HTTP/1.1\r\nHost: x\r\nAuthorization: NTLM TlRMTVNTUAAD\r\n\r\n";
+    for (request, answer) in [
+        (GET, "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok"),
+        (GET, "HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nok"),
+        (GET, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nokHTTP/1.1 200 OK\r\n"),
+        (GET, "HTTP/1.1 401 No\r\nWWW-Authenticate: Negotiate\r\nContent-Length: 2\r\n\r\nok"),
+        (ntlm, OK),
+        (post, OK),
+    ] {
+        let (mut client, mut peer, origin) = begin(&proxy, request).await;
+        peer.head().await;
+        peer.send(answer).await;
+        client.message().await;
+        client.send(GET.replace("{}", &origin.address.to_string())).await;
+        let mut fresh = origin.accept().await;
+        fresh.head().await;
+        fresh.send(OK).await;
+        assert_eq!(client.message().await.1, "ok", "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn a_request_that_meets_a_closing_connection_is_sent_again_only_if_it_may_be() {
+    let proxy = Proxy::start(&[]).await;
+    for last_words in
+        ["", "HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"]
+    {
+        let (mut client, mut peer, origin) = begin(&proxy, GET).await;
+        peer.head().await;
+        peer.send(OK).await;
+        client.message().await;
+        client.send(GET.replace("{}", &origin.address.to_string())).await;
+        peer.head().await;
+        peer.send(last_words).await;
+        peer.finish().await;
+        let mut fresh = origin.accept().await;
+        fresh.head().await;
+        fresh.send(OK).await;
+        assert_eq!(client.message().await.1, "ok", "{last_words:?}");
+        // What may not be repeated gets a connection of its own, though one is kept.
+        let post = "POST http://{}/ HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n";
+        client.send(post.replace("{}", &origin.address.to_string())).await;
+        let mut own = origin.accept().await;
+        assert!(own.head().await.starts_with("POST "));
+        own.finish().await;
+        let (head, _) = client.message().await;
+        assert!(head.starts_with("HTTP/1.1 502 "), "{head}");
+        assert!(origin.is_untouched(), "a POST is not sent twice");
+    }
+}
+
+#[tokio::test]
+async fn a_fresh_connection_that_ends_without_a_word_is_not_tried_again() {
+    let proxy = Proxy::start(&[]).await;
+    let (mut client, mut peer, origin) = begin(&proxy, GET).await;
+    peer.head().await;
+    peer.finish().await;
+    assert!(client.head().await.starts_with("HTTP/1.1 502 "));
+    assert!(origin.is_untouched());
+}
+
+#[tokio::test]
+async fn a_kept_connection_is_no_way_around_the_policy() {
+    let proxy = Proxy::start(&[("auth", "a:b"), ("deny", "127.0.0.2")]).await;
+    let origin = Origin::new().await;
+    let mut client = proxy.connect().await;
+    let request = GET.replace("{}", &origin.address.to_string());
+    let known = request.replace("\r\n\r\n", "\r\nProxy-Authorization: Basic YTpi\r\n\r\n");
+    client.send(&known).await;
+    let mut peer = origin.accept().await;
+    peer.head().await;
+    peer.send(OK).await;
+    client.message().await;
+    client.send(&request).await;
+    assert!(client.message().await.0.starts_with("HTTP/1.1 407 "));
+    client.send(&known).await;
+    assert!(!peer.head().await.to_lowercase().contains("proxy-authorization"));
+    peer.send(OK).await;
+    assert_eq!(client.message().await.1, "ok");
 }

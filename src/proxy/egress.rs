@@ -2,10 +2,10 @@
 
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 
-use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use super::access_log::Record;
+use super::origins::Origin;
 use super::policy::{Approved, Trust};
 use super::server::Shared;
 use super::stop::Stop;
@@ -31,7 +31,7 @@ pub async fn open(
     target: &Target,
     trust: Trust,
     record: &mut Record,
-) -> Result<TcpStream, Stop> {
+) -> Result<Origin, Stop> {
     shared.policy.judge(target, trust).map_err(Stop::Refused)?;
     let start = Instant::now();
     let deadline = start + shared.settings.times.connect;
@@ -44,11 +44,37 @@ pub async fn open(
     let addresses: Vec<SocketAddr> = approved.into_iter().map(Approved::address).collect();
     let start = Instant::now();
     let dialed = dial(&addresses, deadline).await;
-    let (stream, address) = dialed.map_err(|error| Stop::Egress(error.failure))?;
+    let (stream, dialed) = dialed.map_err(|error| Stop::Egress(error.failure))?;
     record.connect = Some(start.elapsed().into());
-    record.dialed = Some(address);
-    record.egress = stream.local_addr().ok().map(|ours| ours.ip());
-    Ok(stream)
+    let egress = stream.local_addr().ok().map(|ours| ours.ip());
+    let origin = Origin { stream, target: target.clone(), dialed, egress, used: false };
+    note(&origin, record);
+    Ok(origin)
+}
+
+/// A kept connection to `target`, if there is one and the client may have it. Its address was
+/// approved when it was dialed.
+///
+/// # Errors
+///
+/// [`Stop::Refused`].
+pub fn reuse(
+    shared: &Shared,
+    target: &Target,
+    trust: Trust,
+    record: &mut Record,
+) -> Result<Option<Origin>, Stop> {
+    shared.policy.judge(target, trust).map_err(Stop::Refused)?;
+    let origin = shared.origins.take(target);
+    if let Some(origin) = &origin {
+        note(origin, record);
+    }
+    Ok(origin)
+}
+
+fn note(origin: &Origin, record: &mut Record) {
+    record.dialed = Some(origin.dialed);
+    record.egress = origin.egress;
 }
 
 async fn resolve(shared: &Shared, target: &Target, deadline: Instant) -> Result<Vec<IpAddr>, Stop> {

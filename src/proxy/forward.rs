@@ -1,19 +1,20 @@
 //! Plain HTTP: a request on to its origin, the answer back, both streaming.
 //!
-//! Every request has an origin connection of its own. Both directions run at once: an origin may
-//! answer before it has read the request (413, 100-continue), and a stream may go both ways.
+//! Both directions run at once: an origin may answer before it has read the request (413,
+//! 100-continue), and a stream may go both ways.
 
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::time::sleep;
 
 use super::access_log::Record;
 use super::connection::Client;
+use super::origins::Origin;
+use super::pump::{Broken, Pump};
 use super::reply::Persist;
 use super::rewrite::{self, Onward, Reader};
 use super::server::Shared;
@@ -21,9 +22,8 @@ use super::stop::Stop;
 use crate::failure::Failure;
 use crate::net::leg::{ClientLeg, Leg, receive};
 use crate::net::meter::Meter;
-use crate::wire::http1::body::{BodyError, BodyScan, Piece};
 use crate::wire::http1::framing::{Body, response_body};
-use crate::wire::http1::head::{HeadScan, ResponseHead, Version, parse_response, parse_trailers};
+use crate::wire::http1::head::{HeadScan, ResponseHead, Version, parse_response};
 
 /// Interim responses of one request; more is an origin that never comes to the point.
 const MAX_INTERIM: usize = 64;
@@ -34,12 +34,14 @@ const PIPELINE: usize = 64 * 1024;
 /// How an exchange ended.
 #[derive(Debug)]
 pub enum Answered {
-    /// The client has its answer and may send another request.
-    Keep,
-    /// The client has its answer and was told that the connection ends.
-    Close,
+    /// The client has its answer; it may send another request, or was told that the connection
+    /// ends.
+    Complete(Persist, Afterwards),
     /// The origin has switched protocols; these are its first bytes.
-    Switch(TcpStream, Vec<u8>),
+    Switch(Vec<u8>),
+    /// A connection that had been kept was closed by its origin before it said anything: the same
+    /// request may be sent on another one.
+    Stale,
     /// There is no answer to pass on.
     Refused(Stop),
     /// The client has left or its answer was cut: the connection is reset, and the record says
@@ -47,14 +49,23 @@ pub enum Answered {
     Broken,
 }
 
+/// What the connection to the origin is good for after an exchange.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Afterwards {
+    /// Another request.
+    Reusable,
+    /// Nothing.
+    Spent,
+}
+
 /// Sends `onward` to `origin` and its answer to `client`.
 ///
 /// # Cancel safety
 ///
-/// Dropping the future closes the origin's connection; the client must be closed too.
+/// When the future is dropped both connections must be closed.
 pub async fn exchange(
     client: &mut Client,
-    mut origin: TcpStream,
+    origin: &mut Origin,
     onward: &Onward<'_>,
     shared: &Shared,
     record: &mut Record,
@@ -65,11 +76,12 @@ pub async fn exchange(
         meter: &record.meter,
         half_close: shared.settings.times.patience.half_close,
         persist: if shared.drain.is_cancelled() { Persist::Close } else { persistence(onward) },
+        origin_was_used: origin.used,
         uploaded: AtomicBool::new(onward.body == Body::Empty),
         answering: AtomicBool::new(false),
     };
     let end = {
-        let (from_origin, to_origin) = origin.split();
+        let (from_origin, to_origin) = origin.stream.split();
         let origin = (from_origin, to_origin);
         match &mut client.leg {
             ClientLeg::Tcp(stream) => job.run(stream.split(), origin, &mut client.buffer).await,
@@ -80,25 +92,29 @@ pub async fn exchange(
     };
     let answering = job.answering.load(Relaxed);
     match end {
-        End::Complete(status, persist) => {
+        End::Complete(status, persist, afterwards) => {
             record.status = Some(status);
-            if persist == Persist::Keep { Answered::Keep } else { Answered::Close }
+            Answered::Complete(persist, afterwards)
         }
         End::Switch(early) => {
             record.status = Some(101);
-            Answered::Switch(origin, early)
+            Answered::Switch(early)
         }
+        End::Unheard if origin.used => Answered::Stale,
+        End::Unheard => Answered::Refused(Stop::Answer(Failure::ConnectionTerminated)),
         End::Malformed if !answering => Answered::Refused(Stop::Chunk),
         End::Failed(failure) if !answering => Answered::Refused(Stop::Answer(failure)),
         cut @ (End::Failed(_) | End::Malformed | End::ClientGone) => {
             match cut {
                 End::Failed(failure) => record.failed(failure),
-                End::Malformed | End::ClientGone | End::Complete(..) | End::Switch(_) => {
-                    record.client_gone();
-                }
+                End::Malformed
+                | End::ClientGone
+                | End::Unheard
+                | End::Complete(..)
+                | End::Switch(_) => record.client_gone(),
             }
             client.leg.reset_on_close();
-            origin.reset_on_close();
+            origin.stream.reset_on_close();
             Answered::Broken
         }
     }
@@ -122,6 +138,7 @@ struct Job<'e> {
     meter: &'e Meter,
     half_close: Duration,
     persist: Persist,
+    origin_was_used: bool,
     /// The whole request is with the origin.
     uploaded: AtomicBool,
     /// The head of the final answer is with the client: nothing else can be said any more.
@@ -129,8 +146,10 @@ struct Job<'e> {
 }
 
 enum End {
-    Complete(u16, Persist),
+    Complete(u16, Persist, Afterwards),
     Switch(Vec<u8>),
+    /// The origin has ended the connection without a word, or only to say that it was idle.
+    Unheard,
     /// The origin's answer can't be passed on, or not to its end.
     Failed(Failure),
     /// The client's body is malformed.
@@ -213,14 +232,18 @@ impl Job<'_> {
         W: AsyncWrite + Unpin,
     {
         let mut buffer = BytesMut::new();
-        for _ in 0..MAX_INTERIM {
+        for count in 0..MAX_INTERIM {
             let bytes = match read_head(&mut from, &mut buffer).await {
                 Ok(bytes) => bytes,
+                Err(Failure::ConnectionTerminated) if count == 0 => return End::Unheard,
                 Err(failure) => return End::Failed(failure),
             };
             let Ok(head) = parse_response(&bytes) else {
                 return End::Failed(Failure::HttpProtocolError);
             };
+            if self.origin_was_used && count == 0 && says_idle(&head) {
+                return End::Unheard;
+            }
             if head.status >= 200 {
                 return self.deliver(&head, (from, to), buffer).await;
             }
@@ -263,21 +286,28 @@ impl Job<'_> {
         else {
             return End::Failed(Failure::HttpProtocolError);
         };
-        // An answer that comes before the request is complete ends the connection: nobody knows
+        // An answer that comes before the request is complete ends both connections: nobody knows
         // whether the rest of the request will come.
-        let persist = match body {
-            Body::Empty | Body::Length(_) | Body::Chunked if self.uploaded.load(Relaxed) => {
-                self.persist
-            }
-            Body::Empty | Body::Length(_) | Body::Chunked | Body::UntilClose => Persist::Close,
-        };
+        let certain = self.uploaded.load(Relaxed) && body != Body::UntilClose;
+        let persist = if certain { self.persist } else { Persist::Close };
+        let stays = certain
+            && self.onward.is_repeatable()
+            && !(body == Body::Empty && promises_body(head))
+            && head.version == Version::Http11
+            && !head.fields.lists("connection", "close")
+            && !self.onward.binds_connection(head);
         let reader = Reader { method: request.method, version: request.version };
         let first = rewrite::final_head(head, reader, body, (self.via, persist));
         self.answering.store(true, Relaxed);
         let unchunk = request.version == Version::Http10;
         let pump = Pump { body, unchunk, note: |n| self.meter.add_down(n) };
         match pump.run((&mut from, &mut to), &mut buffer, first).await {
-            Ok(()) => End::Complete(head.status, persist),
+            Ok(()) => {
+                // Bytes behind the answer belong to nobody.
+                let reusable = stays && buffer.is_empty();
+                let afterwards = if reusable { Afterwards::Reusable } else { Afterwards::Spent };
+                End::Complete(head.status, persist, afterwards)
+            }
             Err(Broken::Writer) => End::ClientGone,
             Err(Broken::Body) => End::Failed(Failure::HttpProtocolError),
             Err(Broken::Reader | Broken::Truncated) => End::Failed(Failure::HttpResponseIncomplete),
@@ -292,6 +322,17 @@ impl Job<'_> {
             sleep(self.half_close).await;
         }
     }
+}
+
+/// A body is announced that does not come (HEAD, 304): origins that send it all the same exist.
+fn promises_body(head: &ResponseHead<'_>) -> bool {
+    head.fields.has("transfer-encoding")
+        || head.fields.all("content-length").any(|value| value != b"0")
+}
+
+/// "You have sent nothing for too long": it has crossed our request (RFC 9110 §15.5.9).
+fn says_idle(head: &ResponseHead<'_>) -> bool {
+    head.status == 408 && head.fields.lists("connection", "close")
 }
 
 async fn read_head<O: AsyncRead + Unpin>(
@@ -309,88 +350,6 @@ async fn read_head<O: AsyncRead + Unpin>(
             Ok(0) if !buffer.is_empty() => return Err(Failure::HttpResponseIncomplete),
             Ok(0) | Err(_) => return Err(Failure::ConnectionTerminated),
             Ok(_) => {}
-        }
-    }
-}
-
-/// Carries one body.
-struct Pump<N: Fn(usize)> {
-    body: Body,
-    /// Only the payload, for a reader that knows no chunks.
-    unchunk: bool,
-    /// Told of every byte that was written.
-    note: N,
-}
-
-enum Broken {
-    Reader,
-    Writer,
-    /// The reader ended before the body did.
-    Truncated,
-    /// The body is malformed.
-    Body,
-}
-
-impl<N: Fn(usize)> Pump<N> {
-    /// Writes `first` and then the body, of which `buffer` may hold some. What one read returns is
-    /// written at once. Bytes behind the body stay in `buffer`.
-    async fn run<R, W>(
-        &self,
-        (from, to): (&mut R, &mut W),
-        buffer: &mut BytesMut,
-        first: Vec<u8>,
-    ) -> Result<(), Broken>
-    where
-        R: AsyncRead + Unpin,
-        W: AsyncWrite + Unpin,
-    {
-        let mut scan = BodyScan::new(self.body);
-        let mut out = first;
-        loop {
-            let understood = self.gather(&mut scan, buffer, &mut out);
-            if !out.is_empty() {
-                to.write_all(&out).await.map_err(|_| Broken::Writer)?;
-                to.flush().await.map_err(|_| Broken::Writer)?;
-                (self.note)(out.len());
-                out.clear();
-            }
-            understood.map_err(|_| Broken::Body)?;
-            if scan.is_done() {
-                return Ok(());
-            }
-            match receive(from, buffer).await {
-                Ok(0) if scan.ends_with_connection() => return Ok(()),
-                Ok(0) => return Err(Broken::Truncated),
-                Ok(_) => {}
-                Err(_) => return Err(Broken::Reader),
-            }
-        }
-    }
-
-    /// Moves everything that is understood from `buffer` to `out`.
-    fn gather(
-        &self,
-        scan: &mut BodyScan,
-        buffer: &mut BytesMut,
-        out: &mut Vec<u8>,
-    ) -> Result<(), BodyError> {
-        loop {
-            let used = match scan.advance(buffer)? {
-                Piece::More | Piece::End => return Ok(()),
-                Piece::Bytes { consumed, payload } => {
-                    let wanted = if self.unchunk { payload } else { 0..consumed };
-                    out.extend_from_slice(buffer.get(wanted).unwrap_or_default());
-                    consumed
-                }
-                Piece::Trailers(length) => {
-                    let fields = parse_trailers(buffer.get(..length).unwrap_or_default())?;
-                    if !self.unchunk {
-                        out.extend_from_slice(&rewrite::trailers(&fields));
-                    }
-                    length
-                }
-            };
-            buffer.advance(used);
         }
     }
 }

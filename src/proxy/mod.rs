@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! accept ─ connection ─ front/http ─ authorize ─ policy ─ egress ─┬─ tunnel  (CONNECT, WebSocket)
-//!   │ permit   │ TLS       │ head        │ who      │ may      │ dial └─ forward (http://)
+//!   │ permit   │ TLS       │ head        │ who      │ may  origins │ └─ forward (http://) ─ pump
 //!   │          │           └── stop → reply (every refusal)     │
 //!   └─ server: bind, drain                                      └─ access_log (one line each)
 //! ```
@@ -18,7 +18,9 @@ pub mod forward;
 pub mod front;
 pub mod known_hosts;
 mod log_line;
+pub mod origins;
 pub mod policy;
+mod pump;
 pub mod reply;
 pub mod rewrite;
 pub mod server;

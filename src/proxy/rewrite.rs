@@ -54,12 +54,14 @@ impl Onward<'_> {
         line(&mut out, &[self.head.method, " ", path, self.origin_form, " HTTP/1.1"]);
         line(&mut out, &["Host: ", &self.target.host_field(80)]);
         for field in fields.end_to_end() {
-            match field.name.to_ascii_lowercase().as_str() {
-                "host" | "content-length" => {}
+            let is = |name: &str| field.name.eq_ignore_ascii_case(name);
+            let dropped = is("host")
+                || is("content-length")
                 // HTTP/1.0 has no interim responses (RFC 9110 §10.1.1).
-                "expect" if self.head.version == Version::Http10 => {}
-                "max-forwards" if self.max_forwards().is_some() => {}
-                _ => copy(&mut out, field),
+                || (is("expect") && self.head.version == Version::Http10)
+                || (is("max-forwards") && self.max_forwards().is_some());
+            if !dropped {
+                copy(&mut out, field);
             }
         }
         if let Some(hops) = self.max_forwards() {
@@ -71,17 +73,38 @@ impl Onward<'_> {
         if trailers {
             line(&mut out, &["TE: trailers"]);
         }
-        // Every request has an origin connection of its own.
-        line(
-            &mut out,
-            &match (self.upgrades(), trailers) {
-                (true, _) => ["Upgrade: websocket\r\nConnection: Upgrade"],
-                (false, true) => ["Connection: close, TE"],
-                (false, false) => ["Connection: close"],
-            },
-        );
+        let connection = match (self.upgrades(), self.is_repeatable(), trailers) {
+            (true, ..) => Some("Upgrade: websocket\r\nConnection: Upgrade"),
+            (false, false, true) => Some("Connection: close, TE"),
+            (false, false, false) => Some("Connection: close"),
+            (false, true, true) => Some("Connection: TE"),
+            (false, true, false) => None,
+        };
+        if let Some(connection) = connection {
+            line(&mut out, &[connection]);
+        }
         line(&mut out, &[]);
         out
+    }
+
+    /// Whether it may be sent twice, and on a connection that carries others: idempotent (RFC 9110
+    /// §9.2.2) and without a body.
+    pub fn is_repeatable(&self) -> bool {
+        const IDEMPOTENT: [&str; 6] = ["GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"];
+        self.body == Body::Empty && !self.upgrades() && IDEMPOTENT.contains(&self.head.method)
+    }
+
+    /// Whether what it is answered with binds the connection to whoever sent it: these schemes
+    /// authenticate a connection and not a request (RFC 4559, MS-NLMP).
+    pub fn binds_connection(&self, answer: &ResponseHead<'_>) -> bool {
+        const SCHEMES: [&[u8]; 2] = [b"ntlm", b"negotiate"];
+        let mut said =
+            self.head.fields.all("authorization").chain(answer.fields.all("www-authenticate"));
+        said.any(|value| {
+            SCHEMES.iter().any(|scheme| {
+                value.windows(scheme.len()).any(|part| part.eq_ignore_ascii_case(scheme))
+            })
+        })
     }
 
     fn encode_framing(&self, out: &mut Vec<u8>) {
@@ -252,6 +275,16 @@ mod tests {
             "POST /?q=1 HTTP/1.1\r\nHost: a.example\r\nVia: 1.0 other\r\naUtHoRiZaTiOn: Bearer key\r\n\
              Content-Length: 3\r\nVia: 1.1 us\r\nTE: trailers\r\nConnection: close, TE\r\n\r\n"
         );
+    }
+
+    #[test]
+    fn only_a_request_that_may_be_sent_twice_leaves_the_connection_open() {
+        let close = |request: &str| encoded(request).contains("\r\nConnection: close\r\n");
+        assert!(!close("GET http://a/ HTTP/1.1\r\n\r\n"));
+        assert!(!close("DELETE http://a/ HTTP/1.1\r\nContent-Length: 0\r\n\r\n"));
+        assert!(close("POST http://a/ HTTP/1.1\r\nContent-Length: 0\r\n\r\n"));
+        assert!(close("PUT http://a/ HTTP/1.1\r\nContent-Length: 1\r\n\r\n"));
+        assert!(close("get http://a/ HTTP/1.1\r\n\r\n"));
     }
 
     #[test]

@@ -17,6 +17,7 @@ use tokio_util::task::TaskTracker;
 use super::accept::{self, Door};
 use super::access_log::AccessLog;
 use super::authorize::Gate;
+use super::origins::Origins;
 use super::policy::Policy;
 use super::settings::{Access, Settings};
 use super::users::{Users, UsersError};
@@ -67,6 +68,7 @@ pub struct Shared {
     pub(super) drain: CancellationToken,
     pub(super) tracker: TaskTracker,
     pub(super) sweep: Arc<Sweep>,
+    pub(super) origins: Origins,
     ids: AtomicU64,
 }
 
@@ -124,6 +126,7 @@ impl Server {
             drain: CancellationToken::new(),
             tracker: TaskTracker::new(),
             sweep: Sweep::new(settings.times.patience),
+            origins: Origins::default(),
             ids: AtomicU64::new(1),
             settings,
         };
@@ -149,6 +152,10 @@ impl Server {
             accepting.spawn(accept::run(listener, Arc::clone(&shared)));
         }
         let sweeping = tokio::spawn(Arc::clone(&shared.sweep).run());
+        let tidying = tokio::spawn({
+            let shared = Arc::clone(&shared);
+            async move { shared.origins.run().await }
+        });
         shared.drain.cancelled().await;
         // Listeners close before anything else: nobody new gets in.
         accepting.shutdown().await;
@@ -156,6 +163,7 @@ impl Server {
         // Too late is no failure: the count tells.
         drop(timeout(shared.settings.times.drain, shared.tracker.wait()).await);
         sweeping.abort();
+        tidying.abort();
         shared.tracker.len()
     }
 }

@@ -10,7 +10,9 @@ use crate::net::leg::receive;
 use crate::proxy::access_log::Record;
 use crate::proxy::connection::Client;
 use crate::proxy::egress;
-use crate::proxy::forward::{self, Answered};
+use crate::proxy::forward::{self, Afterwards, Answered};
+use crate::proxy::origins::Origin;
+use crate::proxy::policy::Trust;
 use crate::proxy::reply::{self, Persist, Show};
 use crate::proxy::rewrite::{self, Onward};
 use crate::proxy::server::Shared;
@@ -137,13 +139,33 @@ async fn request(
             return last_hop(client, &onward.head, refused, record).await;
         }
     }
-    match egress::open(shared, &target, identity.trust(), &mut record).await {
-        Err(stop) => refuse(client, stop, refused, record).await,
-        Ok(stream) => match onward {
-            None => establish(client, stream, shared, record).await,
-            Some(onward) => forward(client, stream, &onward, shared, record).await,
-        },
+    let trust = identity.trust();
+    if let Some(onward) = onward {
+        let reached = reach(&onward, trust, shared, &mut record).await;
+        return match reached {
+            Err(stop) => refuse(client, stop, refused, record).await,
+            Ok(origin) => forward(client, origin, (&onward, trust), shared, record).await,
+        };
     }
+    match egress::open(shared, &target, trust, &mut record).await {
+        Err(stop) => refuse(client, stop, refused, record).await,
+        Ok(origin) => establish(client, origin.stream, shared, record).await,
+    }
+}
+
+/// A connection for `onward`: one that was kept, where the request could be repeated.
+async fn reach(
+    onward: &Onward<'_>,
+    trust: Trust,
+    shared: &Shared,
+    record: &mut Record,
+) -> Result<Origin, Stop> {
+    if onward.is_repeatable()
+        && let Some(origin) = egress::reuse(shared, &onward.target, trust, record)?
+    {
+        return Ok(origin);
+    }
+    egress::open(shared, &onward.target, trust, record).await
 }
 
 struct Request<'b> {
@@ -310,32 +332,42 @@ async fn establish(
 /// Passes a request on and its answer back.
 async fn forward(
     mut client: Client,
-    origin: TcpStream,
-    onward: &Onward<'_>,
+    mut origin: Origin,
+    (onward, trust): (&Onward<'_>, Trust),
     shared: &Shared,
     mut record: Record,
 ) -> Option<Client> {
-    match forward::exchange(&mut client, origin, onward, shared, &mut record).await {
-        Answered::Keep => {
-            record.complete();
-            Some(client)
-        }
-        Answered::Close => {
+    let mut answered =
+        forward::exchange(&mut client, &mut origin, onward, shared, &mut record).await;
+    if matches!(answered, Answered::Stale) {
+        answered = match egress::open(shared, &onward.target, trust, &mut record).await {
+            Err(stop) => Answered::Refused(stop),
+            Ok(fresh) => {
+                origin = fresh;
+                forward::exchange(&mut client, &mut origin, onward, shared, &mut record).await
+            }
+        };
+    }
+    match answered {
+        Answered::Complete(persist, afterwards) => {
+            if afterwards == Afterwards::Reusable {
+                shared.origins.put(origin);
+            }
             record.complete();
             drop(record);
+            if persist == Persist::Keep {
+                return Some(client);
+            }
             client.close().await;
-            None
         }
-        Answered::Switch(origin, early) => {
-            tunnel::start(shared, client, origin, &early, record);
-            None
-        }
+        Answered::Switch(early) => tunnel::start(shared, client, origin.stream, &early, record),
         Answered::Refused(stop) => {
             refuse_for_good(client, stop, record, show_for(onward.head.method)).await;
-            None
         }
-        Answered::Broken => None,
+        // A fresh connection is never stale.
+        Answered::Stale | Answered::Broken => {}
     }
+    None
 }
 
 /// Reads the body of a refused request and throws it away; tells whether it is out of the way.

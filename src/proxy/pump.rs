@@ -1,0 +1,96 @@
+//! One body from one connection to another, as it comes.
+
+use bytes::{Buf, BytesMut};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+
+use super::rewrite;
+use crate::net::leg::receive;
+use crate::wire::http1::body::{BodyError, BodyScan, Piece};
+use crate::wire::http1::framing::Body;
+use crate::wire::http1::head::parse_trailers;
+
+/// Carries one body.
+pub(super) struct Pump<N: Fn(usize)> {
+    /// How it ends.
+    pub(super) body: Body,
+    /// Only the payload, for a reader that knows no chunks.
+    pub(super) unchunk: bool,
+    /// Told of every byte that was written.
+    pub(super) note: N,
+}
+
+/// Why a body did not arrive whole.
+pub(super) enum Broken {
+    /// The reader's connection broke.
+    Reader,
+    /// The writer's connection broke.
+    Writer,
+    /// The reader ended before the body did.
+    Truncated,
+    /// The body is malformed.
+    Body,
+}
+
+impl<N: Fn(usize)> Pump<N> {
+    /// Writes `first` and then the body, of which `buffer` may hold some. What one read returns is
+    /// written at once. Bytes behind the body stay in `buffer`.
+    pub(super) async fn run<R, W>(
+        &self,
+        (from, to): (&mut R, &mut W),
+        buffer: &mut BytesMut,
+        first: Vec<u8>,
+    ) -> Result<(), Broken>
+    where
+        R: AsyncRead + Unpin,
+        W: AsyncWrite + Unpin,
+    {
+        let mut scan = BodyScan::new(self.body);
+        let mut out = first;
+        loop {
+            let understood = self.gather(&mut scan, buffer, &mut out);
+            if !out.is_empty() {
+                to.write_all(&out).await.map_err(|_| Broken::Writer)?;
+                to.flush().await.map_err(|_| Broken::Writer)?;
+                (self.note)(out.len());
+                out.clear();
+            }
+            understood.map_err(|_| Broken::Body)?;
+            if scan.is_done() {
+                return Ok(());
+            }
+            match receive(from, buffer).await {
+                Ok(0) if scan.ends_with_connection() => return Ok(()),
+                Ok(0) => return Err(Broken::Truncated),
+                Ok(_) => {}
+                Err(_) => return Err(Broken::Reader),
+            }
+        }
+    }
+
+    /// Moves everything that is understood from `buffer` to `out`.
+    fn gather(
+        &self,
+        scan: &mut BodyScan,
+        buffer: &mut BytesMut,
+        out: &mut Vec<u8>,
+    ) -> Result<(), BodyError> {
+        loop {
+            let used = match scan.advance(buffer)? {
+                Piece::More | Piece::End => return Ok(()),
+                Piece::Bytes { consumed, payload } => {
+                    let wanted = if self.unchunk { payload } else { 0..consumed };
+                    out.extend_from_slice(buffer.get(wanted).unwrap_or_default());
+                    consumed
+                }
+                Piece::Trailers(length) => {
+                    let fields = parse_trailers(buffer.get(..length).unwrap_or_default())?;
+                    if !self.unchunk {
+                        out.extend_from_slice(&rewrite::trailers(&fields));
+                    }
+                    length
+                }
+            };
+            buffer.advance(used);
+        }
+    }
+}
