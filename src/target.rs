@@ -85,11 +85,6 @@ impl Target {
         };
         Ok(Self { host: Host::parse(host)?, port })
     }
-
-    /// The value of the `Host` field for this target: the port is left out when it is `default`.
-    pub fn host_field(&self, default: u16) -> String {
-        if self.port.get() == default { self.host.to_string() } else { self.to_string() }
-    }
 }
 
 /// Splits at the colon before the port: the last one, or the one after `]`.
@@ -274,9 +269,7 @@ mod tests {
         for text in ["example.com", "example.com:", "example.com:80"] {
             let target = Target::from_http_authority(text).unwrap();
             assert_eq!(target.to_string(), "example.com:80");
-            assert_eq!(target.host_field(80), "example.com");
         }
-        assert_eq!(Target::from_http_authority("[::1]:81").unwrap().host_field(80), "[::1]:81");
     }
 
     proptest! {

@@ -1,24 +1,17 @@
 //! One direction of a tunnel: what it reads it writes at once.
 
-use std::cell::RefCell;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 
 use tokio::io::ReadBuf;
+use tokio::task::yield_now;
 
 use super::leg::Leg;
+use super::scratch::{self, SCRATCH};
 use super::splice::{Conduit, Step};
-
-/// One read. Chunks of a token stream are far smaller; bulk is faster in larger pieces, but two
-/// of these fit the first-level cache.
-const SCRATCH: usize = 16 * 1024;
 
 /// So much in one go, then the other tunnels of the thread get their turn.
 const TURN: usize = 1 << 20;
-
-thread_local! {
-    static SCRATCH_BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; SCRATCH].into_boxed_slice());
-}
 
 /// One direction of a tunnel.
 pub(super) struct Direction {
@@ -74,7 +67,7 @@ impl Direction {
         let turn = self.moved + TURN as u64;
         loop {
             if self.moved >= turn {
-                cx.waker().wake_by_ref();
+                pass_the_turn(cx);
                 return self.flush(cx, writer);
             }
             let step = match self.stage {
@@ -107,7 +100,7 @@ impl Direction {
         reader: &mut R,
         writer: &mut W,
     ) -> Poll<Result<(), Broken>> {
-        SCRATCH_BUFFER.with_borrow_mut(|scratch| {
+        scratch::with(|scratch| {
             let mut buffer = ReadBuf::new(scratch);
             if ready!(Pin::new(reader).poll_read(cx, &mut buffer)).is_err() {
                 return Poll::Ready(Err(Broken::Reader));
@@ -143,7 +136,7 @@ impl Direction {
         cx: &mut Context<'_>,
         reader: &mut R,
     ) -> Poll<Result<(), Broken>> {
-        SCRATCH_BUFFER.with_borrow_mut(|scratch| {
+        scratch::with(|scratch| {
             let mut buffer = ReadBuf::new(scratch);
             match ready!(Pin::new(reader).poll_read(cx, &mut buffer)) {
                 Ok(()) if !buffer.filled().is_empty() => {}
@@ -167,6 +160,7 @@ impl Direction {
         match ready!(self.conduit.poll(cx, from, to))? {
             Step::Moved(bytes) => self.moved += bytes as u64,
             Step::Again => {}
+            Step::Spilled(bytes) => self.rest = keep(&bytes),
             Step::Copy => self.bulk = false,
         }
         Poll::Ready(Ok(()))
@@ -215,4 +209,11 @@ impl Direction {
 #[allow(clippy::box_collection, reason = "see Direction::rest")]
 fn keep(bytes: &[u8]) -> Option<Box<Vec<u8>>> {
     if bytes.is_empty() { None } else { Some(Box::new(bytes.to_vec())) }
+}
+
+/// Asks to be polled again, but not before the runtime has looked for news of other sockets: woken
+/// at once, a bulk tunnel would have dozens of turns before anybody else gets one.
+fn pass_the_turn(cx: &mut Context<'_>) {
+    // Its first poll leaves the waker with the runtime; there is no second.
+    let _pending = pin!(yield_now()).poll(cx);
 }

@@ -1,15 +1,18 @@
 //! One leg of a tunnel: a TCP connection, bare or under TLS.
 
+use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::BytesMut;
 use socket2::{SockRef, TcpKeepalive};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
+
+use super::scratch;
 
 /// A dead peer is found by the kernel, not by a timer of ours: after 45 s of silence it probes
 /// every 15 s and gives up after 4 probes. NAT boxes on the way forget idle connections after a
@@ -92,7 +95,8 @@ pub fn prepare<'s>(socket: impl Into<SockRef<'s>>) -> io::Result<()> {
     Ok(())
 }
 
-/// Appends what `reader` has to `buffer`, at most 16 KiB; 0 is the end.
+/// Appends what `reader` has to `buffer`, at most 16 KiB; 0 is the end. Whoever waits needs no
+/// room: `buffer` grows by what came.
 ///
 /// # Errors
 ///
@@ -105,11 +109,15 @@ pub async fn receive<R: AsyncRead + Unpin>(
     reader: &mut R,
     buffer: &mut BytesMut,
 ) -> io::Result<usize> {
-    // Reserving is free while there is room; a tenth of it is worth a read.
-    if buffer.capacity() - buffer.len() < 1600 {
-        buffer.reserve(16 * 1024);
-    }
-    reader.read_buf(buffer).await
+    poll_fn(|cx| {
+        scratch::with(|room| {
+            let mut read = ReadBuf::new(room);
+            ready!(Pin::new(&mut *reader).poll_read(cx, &mut read))?;
+            buffer.extend_from_slice(read.filled());
+            Poll::Ready(Ok(read.filled().len()))
+        })
+    })
+    .await
 }
 
 impl AsyncRead for ClientLeg {

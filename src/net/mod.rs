@@ -8,6 +8,7 @@ pub mod listen;
 pub mod meter;
 pub mod relay;
 pub mod resolve;
+mod scratch;
 pub mod splice;
 pub mod sweep;
 pub mod tls;

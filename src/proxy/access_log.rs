@@ -10,7 +10,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 use tracing::Level;
 
-use super::log_line::Line;
+use super::log_line::{Line, key};
 use super::reply::{Persist, status_of};
 use super::stop::Stop;
 use crate::failure::Failure;
@@ -177,45 +177,46 @@ impl Record {
     }
 
     fn write(&self, line: &mut Line<'_>, verdict: &Verdict) {
-        line.number("id", Some(self.id));
-        line.address("client", Some(self.client));
-        line.text("user", self.user.as_deref());
-        line.text("method", Some(&self.method));
-        line.target("target", self.target.as_ref());
-        line.address("dialed", self.dialed);
-        line.ip("egress", self.egress);
-        line.number("status", self.status.map(u64::from));
-        line.lapse("dns_ms", self.dns);
-        line.lapse("connect_ms", self.connect);
-        line.lapse("first_byte_ms", self.meter.first_byte());
-        line.lapse("total_ms", Some(self.meter.age()));
-        line.number("up", Some(self.meter.up()));
-        line.number("down", Some(self.meter.down()));
-        line.text("ended", Some(verdict.ended));
-        line.text(verdict.key, Some(verdict.word));
+        line.number(&key!("id"), Some(self.id));
+        line.address(&key!("client"), Some(self.client));
+        line.text(&key!("user"), self.user.as_deref());
+        line.text(&key!("method"), Some(&self.method));
+        line.target(&key!("target"), self.target.as_ref());
+        line.address(&key!("dialed"), self.dialed);
+        line.ip(&key!("egress"), self.egress);
+        line.number(&key!("status"), self.status.map(u64::from));
+        line.lapse(&key!("dns_ms"), self.dns);
+        line.lapse(&key!("connect_ms"), self.connect);
+        line.lapse(&key!("first_byte_ms"), self.meter.first_byte());
+        line.lapse(&key!("total_ms"), Some(self.meter.age()));
+        line.number(&key!("up"), Some(self.meter.up()));
+        line.number(&key!("down"), Some(self.meter.down()));
+        line.text(&key!("ended"), Some(verdict.ended));
+        let key = if verdict.is_error { &key!("error") } else { &key!("outcome") };
+        line.text(key, Some(verdict.word));
     }
 }
 
 struct Verdict {
-    key: &'static str,
+    is_error: bool,
     word: &'static str,
     ended: &'static str,
 }
 
 impl Verdict {
     const fn fine(word: &'static str, ended: &'static str) -> Self {
-        Self { key: "outcome", word, ended }
+        Self { is_error: false, word, ended }
     }
 
     const fn error(failure: Failure, ended: &'static str) -> Self {
-        Self { key: "error", word: failure.word(), ended }
+        Self { is_error: true, word: failure.word(), ended }
     }
 }
 
 impl Drop for Record {
     fn drop(&mut self) {
         let verdict = self.verdict();
-        let level = match (verdict.key == "error", self.outcome) {
+        let level = match (verdict.is_error, self.outcome) {
             (true, _) => Level::ERROR,
             (false, Outcome::Own) => Level::DEBUG,
             (false, _) => Level::INFO,

@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::time::sleep;
 
@@ -338,11 +338,15 @@ fn says_idle(head: &ResponseHead<'_>) -> bool {
 async fn read_head<O: AsyncRead + Unpin>(
     from: &mut O,
     buffer: &mut BytesMut,
-) -> Result<Bytes, Failure> {
+) -> Result<Vec<u8>, Failure> {
     let mut scan = HeadScan::default();
     loop {
         match scan.advance(buffer) {
-            Ok(Some(length)) => return Ok(buffer.split_to(length).freeze()),
+            Ok(Some(length)) => {
+                let head = buffer.get(..length).unwrap_or_default().to_vec();
+                buffer.advance(length);
+                return Ok(head);
+            }
             Ok(None) => {}
             Err(_) => return Err(Failure::HttpProtocolError),
         }

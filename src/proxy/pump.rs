@@ -1,13 +1,21 @@
-//! One body from one connection to another, as it comes.
+//! One body from one connection to another, as it comes; or to nobody.
+
+use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::time::timeout;
 
+use super::connection::Client;
 use super::rewrite;
 use crate::net::leg::receive;
 use crate::wire::http1::body::{BodyError, BodyScan, Piece};
 use crate::wire::http1::framing::Body;
 use crate::wire::http1::head::parse_trailers;
+
+/// What is read of a refused request's body so that the connection can be used again: .NET and
+/// browsers repeat a request with credentials on the connection that told them to.
+const DRAIN: (u64, Duration) = (64 * 1024, Duration::from_secs(2));
 
 /// Carries one body.
 pub(super) struct Pump<N: Fn(usize)> {
@@ -93,4 +101,33 @@ impl<N: Fn(usize)> Pump<N> {
             buffer.advance(used);
         }
     }
+}
+
+/// Reads the body of a refused request and throws it away; tells whether it is out of the way.
+pub(super) async fn drain(client: &mut Client, body: Body) -> bool {
+    let (limit, time) = DRAIN;
+    if matches!(body, Body::Length(bytes) if bytes > limit) {
+        return false;
+    }
+    timeout(time, discard(client, body, limit)).await.unwrap_or(false)
+}
+
+async fn discard(client: &mut Client, body: Body, limit: u64) -> bool {
+    let mut scan = BodyScan::new(body);
+    let mut seen = 0;
+    while seen <= limit {
+        let used = match scan.advance(&client.buffer) {
+            Ok(Piece::End) => return true,
+            Ok(Piece::Bytes { consumed, .. }) => consumed,
+            Ok(Piece::Trailers(length)) => length,
+            Ok(Piece::More) => match receive(&mut client.leg, &mut client.buffer).await {
+                Ok(1..) => continue,
+                Ok(0) | Err(_) => return false,
+            },
+            Err(_) => return false,
+        };
+        seen += used as u64;
+        client.buffer.advance(used);
+    }
+    false
 }

@@ -4,6 +4,7 @@ use std::time::SystemTime;
 
 use super::reply::Persist;
 use crate::target::Target;
+use crate::wire::decimal;
 use crate::wire::http1::fields::{Field, Fields};
 use crate::wire::http1::framing::Body;
 use crate::wire::http1::head::{RequestHead, ResponseHead, Version};
@@ -52,7 +53,13 @@ impl Onward<'_> {
         let mut out = Vec::with_capacity(1024);
         let path = if self.origin_form.starts_with(['/', '*']) { "" } else { "/" };
         line(&mut out, &[self.head.method, " ", path, self.origin_form, " HTTP/1.1"]);
-        line(&mut out, &["Host: ", &self.target.host_field(80)]);
+        out.extend_from_slice(b"Host: ");
+        if self.target.port.get() == 80 {
+            decimal::host(&mut out, &self.target.host);
+        } else {
+            decimal::target(&mut out, &self.target);
+        }
+        line(&mut out, &[]);
         for field in fields.end_to_end() {
             let is = |name: &str| field.name.eq_ignore_ascii_case(name);
             let dropped = is("host")
@@ -109,7 +116,7 @@ impl Onward<'_> {
 
     fn encode_framing(&self, out: &mut Vec<u8>) {
         match self.body {
-            Body::Length(bytes) => line(out, &["Content-Length: ", &bytes.to_string()]),
+            Body::Length(bytes) => length(out, bytes),
             Body::Chunked => line(out, &["Transfer-Encoding: chunked"]),
             Body::Empty if self.head.fields.has("content-length") => {
                 line(out, &["Content-Length: 0"]);
@@ -146,7 +153,7 @@ pub fn final_head(
         line(&mut out, &["Date: ", &httpdate::fmt_http_date(SystemTime::now())]);
     }
     match body {
-        Body::Length(bytes) => line(&mut out, &["Content-Length: ", &bytes.to_string()]),
+        Body::Length(bytes) => length(&mut out, bytes),
         Body::Chunked if reader.version == Version::Http11 => {
             line(&mut out, &["Transfer-Encoding: chunked"]);
         }
@@ -225,8 +232,16 @@ pub fn trace(head: &RequestHead<'_>) -> String {
 
 fn status_line(head: &ResponseHead<'_>) -> Vec<u8> {
     let mut out = Vec::with_capacity(1024);
-    line(&mut out, &["HTTP/1.1 ", &head.status.to_string(), " ", head.reason]);
+    out.extend_from_slice(b"HTTP/1.1 ");
+    decimal::digits(&mut out, head.status.into());
+    line(&mut out, &[" ", head.reason]);
     out
+}
+
+fn length(out: &mut Vec<u8>, bytes: u64) {
+    out.extend_from_slice(b"Content-Length: ");
+    decimal::digits(out, bytes);
+    line(out, &[]);
 }
 
 fn line(out: &mut Vec<u8>, parts: &[&str]) {
@@ -294,6 +309,19 @@ mod tests {
                 .contains("Content-Length: 0\r\n")
         );
         assert!(!encoded("GET http://a/ HTTP/1.1\r\n\r\n").contains("Content-Length"));
+    }
+
+    #[test]
+    fn the_usual_port_is_left_out_of_the_host_field() {
+        for (authority, host) in [
+            ("example.com", "example.com"),
+            ("a:80", "a"),
+            ("[::1]:81", "[::1]:81"),
+            ("[::1]", "[::1]"),
+        ] {
+            let sent = encoded(&format!("GET http://{authority}/ HTTP/1.1\r\n\r\n"));
+            assert!(sent.contains(&format!("\r\nHost: {host}\r\n")), "{sent}");
+        }
     }
 
     #[test]

@@ -1,4 +1,5 @@
 //! Bytes ↔ values. No sockets, no clocks, no policy.
 
 pub mod basic_auth;
+pub mod decimal;
 pub mod http1;

@@ -5,6 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use serde_json::{Map, Value};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -52,7 +53,10 @@ async fn instructions(program: &Path, folder: &Path, work: &str, count: u64) -> 
     if let Some(pid) = rustix::process::Pid::from_raw(child.id() as i32) {
         rustix::process::kill_process(pid, rustix::process::Signal::TERM)?;
     }
-    child.wait()?;
+    // Not child.wait(): the origins must go on, for the proxy waits for them.
+    while child.try_wait()?.is_none() {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
     done?;
     let text = std::fs::read_to_string(&out)?;
     let line = text.lines().find_map(|line| line.strip_prefix("totals: "));
@@ -63,7 +67,7 @@ async fn instructions(program: &Path, folder: &Path, work: &str, count: u64) -> 
 async fn load(work: &str, count: u64) -> io::Result<()> {
     let connect_to = SocketAddr::from(ADDRESS);
     while TcpStream::connect(connect_to).await.is_err() {
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
     let route = Route { connect_to, target: Some(Service::Echo.address()) };
     match work {

@@ -57,6 +57,13 @@ impl Conduit {
         let step = match held.write_to(to) {
             Ok(moved) => Step::Moved(moved),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Step::Again,
+            Err(error) if is_refusal(&error) => {
+                disable(&error);
+                match held.spill() {
+                    Ok(bytes) => Step::Spilled(bytes),
+                    Err(_) => return Poll::Ready(Err(Broken::Reader)),
+                }
+            }
             Err(_) => return Poll::Ready(Err(Broken::Writer)),
         };
         if !held.is_empty() {

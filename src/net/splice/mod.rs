@@ -23,6 +23,8 @@ pub enum Step {
     Moved(usize),
     /// Something to do again at once, or when the sockets are ready.
     Again,
+    /// The kernel refused to write what it had read: these bytes are still to be written.
+    Spilled(Vec<u8>),
     /// Go on copying: no pipe, no splice here, too few bytes at a time, or the end.
     Copy,
 }

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, BytesMut};
 use tokio::net::TcpStream;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout_at};
 
 use crate::net::leg::receive;
 use crate::proxy::access_log::Record;
@@ -13,12 +13,12 @@ use crate::proxy::egress;
 use crate::proxy::forward::{self, Afterwards, Answered};
 use crate::proxy::origins::Origin;
 use crate::proxy::policy::Trust;
+use crate::proxy::pump::drain;
 use crate::proxy::reply::{self, Persist, Show};
 use crate::proxy::rewrite::{self, Onward};
 use crate::proxy::server::Shared;
 use crate::proxy::stop::Stop;
 use crate::proxy::tunnel;
-use crate::wire::http1::body::{BodyScan, Piece};
 use crate::wire::http1::form::{Form, form_of};
 use crate::wire::http1::framing::{Body, request_body};
 use crate::wire::http1::head::{HeadScan, RequestHead, Version, leading_blank, parse_request};
@@ -26,13 +26,6 @@ use crate::wire::http1::head::{HeadScan, RequestHead, Version, leading_blank, pa
 /// A connection without a request under way is closed after this long. Clients that pool
 /// connections give up earlier themselves (browsers after 5 minutes, SDKs after 5 to 60 s).
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
-
-/// The room for a head before anything is known of it; it grows.
-const USUAL_HEAD: usize = 2048;
-
-/// What is read of a refused request's body so that the connection can be used again: .NET and
-/// browsers repeat a request with credentials on the connection that told them to.
-const DRAIN: (u64, Duration) = (64 * 1024, Duration::from_secs(2));
 
 /// Serves `client` until it leaves, is refused for good, or became a tunnel.
 pub async fn serve(mut client: Client, shared: &Shared) {
@@ -60,7 +53,7 @@ pub async fn serve(mut client: Client, shared: &Shared) {
 
 enum Next {
     /// A complete head.
-    Head(Bytes),
+    Head(Vec<u8>),
     /// Nothing was said, or the client has left.
     Quiet,
     /// Something was said, but it is no head.
@@ -74,7 +67,7 @@ async fn next_head(client: &mut Client, shared: &Shared, patience: Duration) -> 
     let mut begun = false;
     if client.buffer.is_empty() {
         // What the last request needed is too much for a client that may be silent for long.
-        client.buffer = BytesMut::with_capacity(USUAL_HEAD);
+        client.buffer = BytesMut::new();
     }
     loop {
         let blank = if begun { 0 } else { leading_blank(&client.buffer) };
@@ -84,7 +77,11 @@ async fn next_head(client: &mut Client, shared: &Shared, patience: Duration) -> 
             deadline = Instant::now() + shared.settings.times.header;
         }
         match scan.advance(&client.buffer) {
-            Ok(Some(length)) => return Next::Head(client.buffer.split_to(length).freeze()),
+            Ok(Some(length)) => {
+                let head = client.buffer.get(..length).unwrap_or_default().to_vec();
+                client.buffer.advance(length);
+                return Next::Head(head);
+            }
             Ok(None) => {}
             Err(error) => return Next::Stop(Stop::Head(error)),
         }
@@ -106,7 +103,7 @@ async fn next_head(client: &mut Client, shared: &Shared, patience: Duration) -> 
 /// Serves one request. Gives the client back when it may send another.
 async fn request(
     client: Client,
-    head: &Bytes,
+    head: &[u8],
     shared: &Shared,
     mut record: Record,
 ) -> Option<Client> {
@@ -175,7 +172,7 @@ struct Request<'b> {
 }
 
 /// Reads and checks a head; an error comes with whether the answer may have a body.
-fn understand<'b>(head: &'b Bytes, record: &mut Record) -> Result<Request<'b>, (Stop, Show)> {
+fn understand<'b>(head: &'b [u8], record: &mut Record) -> Result<Request<'b>, (Stop, Show)> {
     let head = parse_request(head).map_err(|error| (Stop::Head(error), Show::Body))?;
     let show = show_for(head.method);
     record.set_method(head.method);
@@ -368,33 +365,4 @@ async fn forward(
         Answered::Stale | Answered::Broken => {}
     }
     None
-}
-
-/// Reads the body of a refused request and throws it away; tells whether it is out of the way.
-async fn drain(client: &mut Client, body: Body) -> bool {
-    let (limit, time) = DRAIN;
-    if matches!(body, Body::Length(bytes) if bytes > limit) {
-        return false;
-    }
-    timeout(time, discard(client, body, limit)).await.unwrap_or(false)
-}
-
-async fn discard(client: &mut Client, body: Body, limit: u64) -> bool {
-    let mut scan = BodyScan::new(body);
-    let mut seen = 0;
-    while seen <= limit {
-        let used = match scan.advance(&client.buffer) {
-            Ok(Piece::End) => return true,
-            Ok(Piece::Bytes { consumed, .. }) => consumed,
-            Ok(Piece::Trailers(length)) => length,
-            Ok(Piece::More) => match receive(&mut client.leg, &mut client.buffer).await {
-                Ok(1..) => continue,
-                Ok(0) | Err(_) => return false,
-            },
-            Err(_) => return false,
-        };
-        seen += used as u64;
-        client.buffer.advance(used);
-    }
-    false
 }

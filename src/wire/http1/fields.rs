@@ -77,8 +77,10 @@ impl<'b> Fields<'b> {
     /// The fields that may be passed to the next hop: neither hop-by-hop nor nominated by
     /// `Connection` (RFC 9110 §7.6.1).
     pub fn end_to_end(&self) -> impl Iterator<Item = &Field<'b>> {
-        self.iter().filter(|field| {
-            let nominated = self.lists("connection", field.name)
+        let any = self.has("connection");
+        self.iter().filter(move |field| {
+            let nominated = any
+                && self.lists("connection", field.name)
                 && !NOT_NOMINABLE.iter().any(|kept| field.name.eq_ignore_ascii_case(kept));
             !nominated && !HOP_BY_HOP.iter().any(|hop| field.name.eq_ignore_ascii_case(hop))
         })

@@ -1,5 +1,7 @@
 //! Message heads: finding their end, reading them.
 
+use std::mem::MaybeUninit;
+
 use super::fields::Fields;
 
 /// The longest request-target; longer is 414 (RFC 9110 §15.5.15). RFC 9112 §3 asks for at least
@@ -145,9 +147,9 @@ pub fn leading_blank(bytes: &[u8]) -> usize {
 ///
 /// [`HeadError`], the first rule that is broken.
 pub fn parse_request(head: &[u8]) -> Result<RequestHead<'_>, HeadError> {
-    let mut lines = [httparse::EMPTY_HEADER; MAX_FIELDS];
-    let mut request = httparse::Request::new(&mut lines);
-    complete(request.parse(head), HeadError::RequestLine)?;
+    let mut lines = [const { MaybeUninit::uninit() }; MAX_FIELDS];
+    let mut request = httparse::Request::new(&mut []);
+    complete(request.parse_with_uninit_headers(head, &mut lines), HeadError::RequestLine)?;
     let (Some(method), Some(target), Some(version)) =
         (request.method, request.path, request.version)
     else {
@@ -166,9 +168,14 @@ pub fn parse_request(head: &[u8]) -> Result<RequestHead<'_>, HeadError> {
 ///
 /// [`HeadError`], the first rule that is broken.
 pub fn parse_response(head: &[u8]) -> Result<ResponseHead<'_>, HeadError> {
-    let mut lines = [httparse::EMPTY_HEADER; MAX_FIELDS];
-    let mut response = httparse::Response::new(&mut lines);
-    complete(response.parse(head), HeadError::StatusLine)?;
+    let mut lines = [const { MaybeUninit::uninit() }; MAX_FIELDS];
+    let mut response = httparse::Response::new(&mut []);
+    let parsed = httparse::ParserConfig::default().parse_response_with_uninit_headers(
+        &mut response,
+        head,
+        &mut lines,
+    );
+    complete(parsed, HeadError::StatusLine)?;
     let (Some(status), Some(version)) = (response.code, response.version) else {
         return Err(HeadError::StatusLine);
     };
