@@ -107,14 +107,14 @@ impl Journal {
         let _either_way = wait.recv_timeout(limit);
     }
 
-    /// How many lines were dropped and not yet reported.
+    /// How many lines were dropped since the start.
     pub fn dropped(&self) -> u64 {
         self.0.desk.dropped.load(Ordering::Relaxed)
     }
 }
 
 fn write_all(mut sink: impl Write, desk: &Desk, lost: &impl Fn(u64) -> String) {
-    let mut batch = Vec::new();
+    let (mut batch, mut reported) = (Vec::new(), 0);
     loop {
         let closing = desk.closed.load(Ordering::Acquire);
         if !closing && !desk.told.swap(false, Ordering::AcqRel) {
@@ -124,7 +124,7 @@ fn write_all(mut sink: impl Write, desk: &Desk, lost: &impl Fn(u64) -> String) {
         desk.urgent.store(false, Ordering::Release);
         let waiting =
             std::mem::take(&mut *desk.waiting.lock().unwrap_or_else(PoisonError::into_inner));
-        desk.collect(&mut batch, lost);
+        desk.collect(&mut batch, &mut reported, lost);
         // A closed standard output is no reason to stop serving.
         drop(sink.write_all(&batch).and_then(|()| sink.flush()));
         for done in waiting {
@@ -142,8 +142,9 @@ fn write_all(mut sink: impl Write, desk: &Desk, lost: &impl Fn(u64) -> String) {
 }
 
 impl Desk {
-    /// Moves everything that was handed in to `batch`.
-    fn collect(&self, batch: &mut Vec<u8>, lost: &impl Fn(u64) -> String) {
+    /// Moves everything that was handed in to `batch`; `reported` is how many dropped lines have
+    /// been told of.
+    fn collect(&self, batch: &mut Vec<u8>, reported: &mut u64, lost: &impl Fn(u64) -> String) {
         batch.clear();
         for buffer in &self.buffers {
             let mut buffer = buffer.lock().unwrap_or_else(PoisonError::into_inner);
@@ -153,9 +154,10 @@ impl Desk {
                 batch.append(&mut buffer);
             }
         }
-        match self.dropped.swap(0, Ordering::Relaxed) {
-            0 => {}
-            count => batch.extend_from_slice(lost(count).as_bytes()),
+        let dropped = self.dropped.load(Ordering::Relaxed);
+        if dropped > *reported {
+            batch.extend_from_slice(lost(dropped - *reported).as_bytes());
+            *reported = dropped;
         }
     }
 }

@@ -51,6 +51,8 @@ fn sigterm_lets_tunnels_finish_and_ends_with_0() {
     drop((client, origin));
     let (status, rest) = serve.finish();
     assert!(status.success() && rest.contains("every connection had finished"), "{rest}");
+    let sums = "tunnels: 1, plain requests: 0, refused: 0, bytes up: 0, bytes down: 10, log lines dropped: 0";
+    assert!(rest.contains(sums), "{rest}");
 }
 
 #[test]

@@ -67,7 +67,7 @@ pub(super) fn blame(layers: &Layers, error: &StartError) -> ConfigError {
 
 async fn serve_until_stopped(serve: Serve, log: Arc<AccessLog>) -> Result<(), StartError> {
     let settings = serve.settings;
-    let server = Server::bind(settings.clone(), log).await?;
+    let server = Server::bind(settings.clone(), Arc::clone(&log)).await?;
     let control = server.control();
     tracing::info!("sami-proxy {} starts", env!("CARGO_PKG_VERSION"));
     telling::explain(&settings, control.users());
@@ -97,6 +97,7 @@ async fn serve_until_stopped(serve: Serve, log: Arc<AccessLog>) -> Result<(), St
             tracing::warn!("stopped at once: {} cut", connections(control.open()));
         }
     }
+    tracing::info!("since the start: {}, log lines dropped: {}", log.tally, log.journal.dropped());
     Ok(())
 }
 

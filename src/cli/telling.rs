@@ -9,6 +9,7 @@ use crate::config::Serve;
 use crate::journal::Journal;
 use crate::net::resolve::Family;
 use crate::proxy::access_log::{AccessLog, Format};
+use crate::proxy::tally::Tally;
 use crate::proxy::{Settings, known_hosts};
 
 /// Time stamps like those of the access log.
@@ -34,7 +35,7 @@ pub(super) fn open(serve: &Serve) -> AccessLog {
         Format::Text => lines.init(),
         Format::Json => lines.json().flatten_event(true).with_current_span(false).init(),
     }
-    AccessLog { journal, format, level: serve.log_level }
+    AccessLog { journal, format, level: serve.log_level, tally: Tally::default() }
 }
 
 fn lost_line(format: Format, lost: u64) -> String {

@@ -1,5 +1,6 @@
 //! Sockets. Knows neither proxying nor diagnosing.
 
+mod at_hand;
 pub mod dial;
 pub mod direction;
 pub mod leg;

@@ -59,6 +59,9 @@ pub trait Account: Unpin {
     /// Where bytes are counted.
     fn meter(&self) -> &Meter;
 
+    /// Told of bytes that have passed since it was last told, up and down.
+    fn moved(&self, up: u64, down: u64);
+
     /// Told how it ended; never, when the relay is dropped half-way.
     fn ended(&mut self, how: Ended);
 }
@@ -197,6 +200,7 @@ impl<C: Leg, T: Leg, A: Account> Relay<C, T, A> {
 
     fn measure(&self) {
         let meter = self.account.meter();
+        self.account.moved(self.up.moved - meter.up(), self.down.moved - meter.down());
         meter.up.store(self.up.moved, Relaxed);
         meter.down.store(self.down.moved, Relaxed);
         if self.down.moved > 0 {
@@ -218,6 +222,8 @@ mod tests {
         fn meter(&self) -> &Meter {
             &self.0
         }
+
+        fn moved(&self, _up: u64, _down: u64) {}
 
         fn ended(&mut self, _how: Ended) {}
     }

@@ -15,6 +15,7 @@ use rustls::ClientConfig;
 use tokio::sync::OnceCell;
 use tokio::time::{Instant, timeout, timeout_at};
 
+use super::at_hand::AtHand;
 use crate::target::Host;
 
 /// The longest life of a positive answer; longer TTLs are cut to it.
@@ -95,8 +96,11 @@ pub enum SetupError {
 
 type Answer = Result<Arc<[IpAddr]>, ResolveError>;
 
-/// An answer and when it runs out; filled by whoever asks first.
-type Slot = Arc<OnceCell<(Answer, Instant)>>;
+/// An answer and when it runs out.
+type Dated = (Answer, Instant);
+
+/// Filled by whoever asks first.
+type Slot = Arc<OnceCell<Dated>>;
 
 type Slots = HashMap<(Box<str>, RecordType), Slot>;
 
@@ -106,6 +110,7 @@ pub struct Resolver {
     servers: TokioResolver,
     family: Family,
     slots: Arc<Mutex<Slots>>,
+    at_hand: Arc<AtHand>,
 }
 
 impl std::fmt::Debug for Resolver {
@@ -137,13 +142,13 @@ impl Resolver {
         let mut found = Vec::new();
         for server in servers {
             let ips = match &server.host {
-                Host::Ip(ip) => vec![*ip],
+                Host::Ip(ip) => Arc::new([*ip]),
                 Host::Name(name) => Self::build(system()?, Family::Auto)?
                     .resolve(name, Instant::now() + QUESTION_LIMIT)
                     .await
                     .map_err(|error| SetupError::ServerName(name.clone(), error))?,
             };
-            found.extend(ips.into_iter().map(|ip| reach(server, ip)));
+            found.extend(ips.iter().map(|ip| reach(server, *ip)));
         }
         let config = ResolverConfig::from_parts(None, Vec::new(), found);
         let provider = TokioRuntimeProvider::default();
@@ -160,7 +165,7 @@ impl Resolver {
     ) -> Result<Self, SetupError> {
         tune(builder.options_mut());
         let servers = builder.build().map_err(SetupError::System)?;
-        Ok(Self { servers, family, slots: Arc::default() })
+        Ok(Self { servers, family, slots: Arc::default(), at_hand: Arc::default() })
     }
 
     /// The addresses of `name`, the preferred family first, the families taking turns
@@ -177,67 +182,73 @@ impl Resolver {
         &self,
         name: &str,
         deadline: Instant,
-    ) -> Result<Vec<IpAddr>, ResolveError> {
-        timeout_at(deadline, self.both(name)).await.unwrap_or(Err(ResolveError::Timeout))
+    ) -> Result<Arc<[IpAddr]>, ResolveError> {
+        if let Some(addresses) = self.at_hand.get(name) {
+            return Ok(addresses);
+        }
+        let (answer, until) = timeout_at(deadline, self.both(name))
+            .await
+            .unwrap_or((Err(ResolveError::Timeout), deadline));
+        if let Ok(addresses) = &answer {
+            self.at_hand.put(name, addresses, until);
+        }
+        answer
     }
 
-    async fn both(&self, name: &str) -> Result<Vec<IpAddr>, ResolveError> {
+    /// What the two families say together, and when the first of their answers runs out: at once
+    /// when one could not be had.
+    async fn both(&self, name: &str) -> Dated {
         match self.family {
-            Family::Ipv4Only => return Ok(self.ask(name, RecordType::A).await?.to_vec()),
-            Family::Ipv6Only => return Ok(self.ask(name, RecordType::AAAA).await?.to_vec()),
+            Family::Ipv4Only => return self.ask(name, RecordType::A).await,
+            Family::Ipv6Only => return self.ask(name, RecordType::AAAA).await,
             Family::Auto | Family::Ipv4 | Family::Ipv6 => {}
         }
         let (v4, v6) = self.race(name).await;
         let (first, second) = if self.family == Family::Ipv4 { (v4, v6) } else { (v6, v4) };
-        match (first, second) {
-            (Ok(first), Ok(second)) => Ok(take_turns(&first, &second)),
-            (Ok(only), Err(_)) | (Err(_), Ok(only)) => Ok(only.to_vec()),
+        let until = first.1.min(second.1);
+        let answer = match (first.0, second.0) {
+            (Ok(first), Ok(second)) => Ok(take_turns(&first, &second).into()),
+            (Ok(only), Err(_)) | (Err(_), Ok(only)) => Ok(only),
             // "There is no such name" is certain, whatever happened to the other question.
             (Err(ResolveError::NotFound), Err(_)) | (Err(_), Err(ResolveError::NotFound)) => {
                 Err(ResolveError::NotFound)
             }
             (Err(error), Err(_)) => Err(error),
-        }
+        };
+        (answer, until)
     }
 
     /// Both families at once; once one has addresses the other has [`RESOLUTION_DELAY`] left.
-    async fn race(&self, name: &str) -> (Answer, Answer) {
+    async fn race(&self, name: &str) -> (Dated, Dated) {
         let (mut v4, mut v6) = (
             std::pin::pin!(self.ask(name, RecordType::A)),
             std::pin::pin!(self.ask(name, RecordType::AAAA)),
         );
         tokio::select! {
             found = &mut v4 => {
-                let other = if found.is_ok() {
-                    timeout(RESOLUTION_DELAY, v6).await.unwrap_or(Err(ResolveError::Timeout))
-                } else {
-                    v6.await
-                };
+                let other = second_answer(&found, v6).await;
                 (found, other)
             }
             found = &mut v6 => {
-                let other = if found.is_ok() {
-                    timeout(RESOLUTION_DELAY, v4).await.unwrap_or(Err(ResolveError::Timeout))
-                } else {
-                    v4.await
-                };
+                let other = second_answer(&found, v4).await;
                 (other, found)
             }
         }
     }
 
     /// One family of one name: from the cache, from the question under way, or asked now.
-    async fn ask(&self, name: &str, family: RecordType) -> Answer {
+    async fn ask(&self, name: &str, family: RecordType) -> Dated {
         let slot = self.slot(name, family);
-        if let Some((answer, _)) = slot.get() {
-            return answer.clone();
+        if let Some(dated) = slot.get() {
+            return dated.clone();
         }
         // A task of its own: the answer is worth keeping even when this client has gone.
         let (servers, question) = (self.servers.clone(), name.to_owned());
         let asked = tokio::spawn(async move {
-            slot.get_or_init(|| question_of(servers, question, family)).await.0.clone()
+            slot.get_or_init(|| question_of(servers, question, family)).await.clone()
         });
-        asked.await.unwrap_or_else(|_| Err(ResolveError::Failed("the question was lost".into())))
+        let lost = || (Err(ResolveError::Failed("the question was lost".into())), Instant::now());
+        asked.await.unwrap_or_else(|_| lost())
     }
 
     fn slot(&self, name: &str, family: RecordType) -> Slot {
@@ -259,12 +270,17 @@ impl Resolver {
     }
 }
 
-/// Asks the name servers; the second value is when the answer runs out.
-async fn question_of(
-    servers: TokioResolver,
-    name: String,
-    family: RecordType,
-) -> (Answer, Instant) {
+/// The answer of the other family, for which there is not much time left when one has addresses.
+async fn second_answer(first: &Dated, second: impl Future<Output = Dated>) -> Dated {
+    if first.0.is_err() {
+        return second.await;
+    }
+    let late = |_| (Err(ResolveError::Timeout), Instant::now());
+    timeout(RESOLUTION_DELAY, second).await.unwrap_or_else(late)
+}
+
+/// Asks the name servers.
+async fn question_of(servers: TokioResolver, name: String, family: RecordType) -> Dated {
     // With a dot inside it is complete; a single label may need the system's search list.
     let full = if name.contains('.') { format!("{name}.") } else { name };
     let found = timeout(QUESTION_LIMIT, servers.lookup(full, family)).await;
@@ -431,7 +447,7 @@ mod tests {
         let resolver = Resolver::with_tls(&[server], Family::Auto, tls).await.unwrap();
         let deadline = Instant::now() + Duration::from_secs(5);
         let found = resolver.resolve("any.example", deadline).await;
-        found == Ok(vec!["192.0.2.7".parse().unwrap()])
+        found == Ok(Arc::from(vec!["192.0.2.7".parse().unwrap()]))
     }
 
     #[tokio::test]

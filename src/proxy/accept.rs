@@ -19,6 +19,7 @@ use super::reply::{self, Persist, Show};
 use super::server::Shared;
 use super::settings::Limits;
 use super::stop::Stop;
+use super::tally::Count;
 use crate::net::leg::{ClientLeg, INHERITED, prepare};
 
 /// After accept failed for want of descriptors: long enough not to spin, short enough not to be
@@ -132,6 +133,7 @@ fn welcome(shared: &Arc<Shared>, stream: TcpStream, peer: SocketAddr) {
     if !INHERITED && prepare(&stream).is_err() {
         return;
     }
+    shared.log.tally.add(Count::Connections, 1);
     match shared.door.admit(peer.ip()) {
         Ok(permit) => {
             let task = connection::serve(Arc::clone(shared), stream, peer, permit);

@@ -13,6 +13,7 @@ use tracing::Level;
 use super::log_line::{Line, key};
 use super::reply::{Persist, status_of};
 use super::stop::Stop;
+use super::tally::{Count, Tally};
 use crate::failure::Failure;
 use crate::journal::Journal;
 use crate::net::meter::{Lapse, Meter};
@@ -39,6 +40,8 @@ pub struct AccessLog {
     /// Which lines are written: those about an error always, requests from info on, health checks
     /// from debug on.
     pub level: Level,
+    /// The sums of what they say.
+    pub tally: Tally,
 }
 
 /// What a request came to. Fill it in on the way; dropping it writes the line.
@@ -115,6 +118,20 @@ impl Record {
         self.method = usual.map_or_else(|| method.to_owned().into(), Cow::Borrowed);
     }
 
+    /// Counts a tunnel that begins.
+    pub fn opened(&self) {
+        self.log.tally.add(Count::Tunnels, 1);
+    }
+
+    /// Counts bytes that the meter has, or will have: up and down.
+    pub fn passed(&self, up: u64, down: u64) {
+        for (what, bytes) in [(Count::Up, up), (Count::Down, down)] {
+            if bytes > 0 {
+                self.log.tally.add(what, bytes);
+            }
+        }
+    }
+
     /// The request was not served; the client was told, and may stay or not.
     pub const fn stopped(&mut self, stop: Stop, persist: Persist) {
         self.status = Some(status_of(stop).0);
@@ -176,6 +193,18 @@ impl Record {
         }
     }
 
+    const fn count(&self) -> Option<Count> {
+        match self.outcome {
+            Outcome::Complete => Some(Count::Requests),
+            Outcome::Stopped(..) => Some(Count::Refusals),
+            Outcome::Cut
+            | Outcome::Own
+            | Outcome::Ended(_)
+            | Outcome::ClientGone
+            | Outcome::Failed(_) => None,
+        }
+    }
+
     fn write(&self, line: &mut Line<'_>, verdict: &Verdict) {
         line.number(&key!("id"), Some(self.id));
         line.address(&key!("client"), Some(self.client));
@@ -215,6 +244,9 @@ impl Verdict {
 
 impl Drop for Record {
     fn drop(&mut self) {
+        if let Some(what) = self.count() {
+            self.log.tally.add(what, 1);
+        }
         let verdict = self.verdict();
         let level = match (verdict.is_error, self.outcome) {
             (true, _) => Level::ERROR,
@@ -245,6 +277,7 @@ mod tests {
     use crate::proxy::policy::Refusal;
     use crate::proxy::reply::Persist;
     use crate::proxy::stop::Stop;
+    use crate::proxy::tally::Tally;
 
     #[derive(Clone, Default)]
     struct Sink(Arc<Mutex<Vec<u8>>>);
@@ -263,7 +296,8 @@ mod tests {
     fn logged(format: Format, fill: impl FnOnce(&mut Record)) -> String {
         let sink = Sink::default();
         let journal = Journal::start(sink.clone(), |_| String::new());
-        let log = Arc::new(AccessLog { journal, format, level: Level::INFO });
+        let log =
+            Arc::new(AccessLog { journal, format, level: Level::INFO, tally: Tally::default() });
         let mut record = Record::new(&log, 7, "192.0.2.1:5".parse().unwrap());
         fill(&mut record);
         drop(record);

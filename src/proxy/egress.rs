@@ -1,6 +1,7 @@
 //! The only way out: judge → resolve → approve → dial.
 
 use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::sync::Arc;
 
 use tokio::time::Instant;
 
@@ -77,9 +78,13 @@ fn note(origin: &Origin, record: &mut Record) {
     record.egress = origin.egress;
 }
 
-async fn resolve(shared: &Shared, target: &Target, deadline: Instant) -> Result<Vec<IpAddr>, Stop> {
+async fn resolve(
+    shared: &Shared,
+    target: &Target,
+    deadline: Instant,
+) -> Result<Arc<[IpAddr]>, Stop> {
     match &target.host {
-        Host::Ip(ip) => Ok(vec![*ip]),
+        Host::Ip(ip) => Ok(Arc::new([*ip])),
         Host::Name(name) => shared.resolver.resolve(name, deadline).await.map_err(|error| {
             tracing::debug!(%target, %error, "no address");
             Stop::Egress(match error {

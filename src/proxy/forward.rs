@@ -21,7 +21,6 @@ use super::server::Shared;
 use super::stop::Stop;
 use crate::failure::Failure;
 use crate::net::leg::{ClientLeg, Leg, receive};
-use crate::net::meter::Meter;
 use crate::wire::http1::framing::{Body, response_body};
 use crate::wire::http1::head::{HeadScan, ResponseHead, Version, parse_response};
 
@@ -73,7 +72,7 @@ pub async fn exchange(
     let job = Job {
         onward,
         via: &shared.via,
-        meter: &record.meter,
+        record,
         half_close: shared.settings.times.patience.half_close,
         persist: if shared.drain.is_cancelled() { Persist::Close } else { persistence(onward) },
         origin_was_used: origin.used,
@@ -135,7 +134,7 @@ fn persistence(onward: &Onward<'_>) -> Persist {
 struct Job<'e> {
     onward: &'e Onward<'e>,
     via: &'e str,
-    meter: &'e Meter,
+    record: &'e Record,
     half_close: Duration,
     persist: Persist,
     origin_was_used: bool,
@@ -207,7 +206,7 @@ impl Job<'_> {
         R: AsyncRead + Unpin,
         P: AsyncWrite + Unpin,
     {
-        let pump = Pump { body: self.onward.body, unchunk: false, note: |n| self.meter.add_up(n) };
+        let pump = Pump { body: self.onward.body, unchunk: false, note: |n| self.up(n) };
         match pump.run((&mut from, &mut to), buffer, self.onward.encode(self.via)).await {
             Ok(()) => self.uploaded.store(true, Relaxed),
             Err(Broken::Writer) => return Uploaded::OriginGone,
@@ -256,7 +255,7 @@ impl Job<'_> {
                 if to.write_all(&interim).await.is_err() || to.flush().await.is_err() {
                     return End::ClientGone;
                 }
-                self.meter.add_down(interim.len());
+                self.down(interim.len());
             }
             if head.status == 101 {
                 return End::Switch(buffer.to_vec());
@@ -300,7 +299,7 @@ impl Job<'_> {
         let first = rewrite::final_head(head, reader, body, (self.via, persist));
         self.answering.store(true, Relaxed);
         let unchunk = request.version == Version::Http10;
-        let pump = Pump { body, unchunk, note: |n| self.meter.add_down(n) };
+        let pump = Pump { body, unchunk, note: |n| self.down(n) };
         match pump.run((&mut from, &mut to), &mut buffer, first).await {
             Ok(()) => {
                 // Bytes behind the answer belong to nobody.
@@ -314,11 +313,21 @@ impl Job<'_> {
         }
     }
 
+    fn up(&self, bytes: usize) {
+        self.record.meter.add_up(bytes);
+        self.record.passed(bytes as u64, 0);
+    }
+
+    fn down(&self, bytes: usize) {
+        self.record.meter.add_down(bytes);
+        self.record.passed(0, bytes as u64);
+    }
+
     /// Returns when nothing has moved for the half-close time (and at most twice as long).
     async fn silence(&self) {
         let mut before = None;
-        while before != Some(self.meter.total()) {
-            before = Some(self.meter.total());
+        while before != Some(self.record.meter.total()) {
+            before = Some(self.record.meter.total());
             sleep(self.half_close).await;
         }
     }

@@ -26,6 +26,7 @@ pub mod rewrite;
 pub mod server;
 pub mod settings;
 pub mod stop;
+pub mod tally;
 pub mod tunnel;
 pub mod users;
 

@@ -20,6 +20,10 @@ impl Account for Tunnel {
         &self.record.meter
     }
 
+    fn moved(&self, up: u64, down: u64) {
+        self.record.passed(up, down);
+    }
+
     fn ended(&mut self, how: Ended) {
         self.record.ended(how);
     }
@@ -31,6 +35,7 @@ impl Account for Tunnel {
 pub fn start(shared: &Shared, client: Client, target: TcpStream, down: &[u8], record: Record) {
     let Client { leg, buffer, permit, .. } = client;
     let early = Early { up: &buffer, down };
+    record.opened();
     let tunnel = Tunnel { record, _permit: permit };
     shared.tracker.spawn(relay((leg, target), early, &shared.sweep, tunnel));
 }

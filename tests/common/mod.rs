@@ -23,6 +23,7 @@ use sami_proxy::config::{Layers, convert};
 use sami_proxy::journal::Journal;
 use sami_proxy::proxy::access_log::{AccessLog, Format};
 use sami_proxy::proxy::server::Control;
+use sami_proxy::proxy::tally::Tally;
 use sami_proxy::proxy::{Server, Settings};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -81,7 +82,12 @@ impl Proxy {
     pub async fn run(settings: Settings) -> Self {
         let text = Sink::default();
         let journal = Journal::start(text.clone(), |lost| format!("lost {lost}\n"));
-        let log = Arc::new(AccessLog { journal, format: Format::Json, level: Level::DEBUG });
+        let log = Arc::new(AccessLog {
+            journal,
+            format: Format::Json,
+            level: Level::DEBUG,
+            tally: Tally::default(),
+        });
         let server = Server::bind(settings, Arc::clone(&log)).await.unwrap();
         let (address, control) = (server.addresses()[0], server.control());
         tokio::spawn(server.run());

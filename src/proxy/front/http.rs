@@ -347,8 +347,10 @@ async fn forward(
     }
     match answered {
         Answered::Complete(persist, afterwards) => {
-            if afterwards == Afterwards::Reusable {
-                shared.origins.put(origin);
+            // Not held while a client takes its time to leave.
+            match afterwards {
+                Afterwards::Reusable => shared.origins.put(origin),
+                Afterwards::Spent => drop(origin),
             }
             record.complete();
             drop(record);
@@ -359,6 +361,7 @@ async fn forward(
         }
         Answered::Switch(early) => tunnel::start(shared, client, origin.stream, &early, record),
         Answered::Refused(stop) => {
+            drop(origin);
             refuse_for_good(client, stop, record, show_for(onward.head.method)).await;
         }
         // A fresh connection is never stale.
