@@ -2,6 +2,7 @@
 
 mod args;
 mod check_config;
+mod crew;
 mod exit;
 mod healthcheck;
 mod serve;

@@ -5,15 +5,17 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::Handle;
 use tokio::time::{MissedTickBehavior, interval};
 
+use super::crew::{self, Crew};
 use super::{exit, telling};
 use crate::config::{ConfigError, Layers, Origin, Serve, convert};
 use crate::net::limits::raise_descriptor_limit;
 use crate::proxy::access_log::AccessLog;
 use crate::proxy::server::Control;
 use crate::proxy::{Server, StartError};
+use crate::worker;
 
 /// How often the user file is looked at.
 const WATCH: Duration = Duration::from_secs(2);
@@ -26,28 +28,22 @@ pub(super) fn run(layers: &Layers) -> ExitCode {
         Ok(serve) => serve,
         Err(error) => return exit::config(&error),
     };
-    let runtime = match runtime(serve.workers) {
-        Ok(runtime) => runtime,
+    let workers = serve.workers.unwrap_or_else(worker::expected);
+    let started = crew::single().and_then(|runtime| Ok((runtime, Crew::start(workers)?)));
+    let (runtime, crew) = match started {
+        Ok(started) => started,
         Err(error) => return exit::line(format!("cannot start threads: {error}"), exit::USAGE),
     };
     let log = Arc::new(telling::open(&serve));
     let journal = log.journal.clone();
-    let outcome = runtime.block_on(serve_until_stopped(serve, log));
+    let outcome = runtime.block_on(serve_until_stopped(serve, log, crew.handles()));
     // What is still open is cut here; each tunnel writes its line.
     runtime.shutdown_timeout(LAST_WORDS);
+    crew.end(LAST_WORDS);
     journal.written(LAST_WORDS);
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => exit::config(&blame(layers, &error)),
-    }
-}
-
-/// One worker needs no work stealing.
-fn runtime(workers: Option<usize>) -> std::io::Result<Runtime> {
-    let cores = || std::thread::available_parallelism().map_or(1, usize::from);
-    match workers.unwrap_or_else(cores) {
-        1 => Builder::new_current_thread().enable_all().build(),
-        many => Builder::new_multi_thread().worker_threads(many).enable_all().build(),
     }
 }
 
@@ -65,9 +61,13 @@ pub(super) fn blame(layers: &Layers, error: &StartError) -> ConfigError {
     ConfigError { origin, problem: error.to_string() }
 }
 
-async fn serve_until_stopped(serve: Serve, log: Arc<AccessLog>) -> Result<(), StartError> {
+async fn serve_until_stopped(
+    serve: Serve,
+    log: Arc<AccessLog>,
+    others: Vec<Handle>,
+) -> Result<(), StartError> {
     let settings = serve.settings;
-    let server = Server::bind(settings.clone(), Arc::clone(&log)).await?;
+    let server = Server::bind(settings.clone(), Arc::clone(&log), others).await?;
     let control = server.control();
     tracing::info!("sami-proxy {} starts", env!("CARGO_PKG_VERSION"));
     telling::explain(&settings, control.users());

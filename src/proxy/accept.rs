@@ -18,6 +18,7 @@ use super::destinations::special;
 use super::reply::{self, Persist, Show};
 use super::server::Shared;
 use super::settings::Limits;
+use super::spread::Seat;
 use super::stop::Stop;
 use super::tally::Count;
 use crate::net::leg::{ClientLeg, INHERITED, prepare};
@@ -43,6 +44,7 @@ pub struct Door {
 #[derive(Debug)]
 pub struct Permit {
     _place: OwnedSemaphorePermit,
+    _seat: Option<Seat>,
     /// Boxed: behind Docker's NAT hardly any connection has one.
     _client: Option<Box<ClientPlace>>,
 }
@@ -85,7 +87,7 @@ impl Door {
     /// [`Stop::Full`] or [`Stop::ClientFull`].
     fn admit(&self, peer: IpAddr) -> Result<Permit, Stop> {
         let place = Arc::clone(&self.total).try_acquire_owned().map_err(|_| Stop::Full)?;
-        Ok(Permit { _place: place, _client: self.admit_client(peer)? })
+        Ok(Permit { _place: place, _seat: None, _client: self.admit_client(peer)? })
     }
 
     /// Private and gateway addresses are not counted: behind Docker's NAT everybody has one.
@@ -136,8 +138,10 @@ fn welcome(shared: &Arc<Shared>, stream: TcpStream, peer: SocketAddr) {
     shared.log.tally.add(Count::Connections, 1);
     match shared.door.admit(peer.ip()) {
         Ok(permit) => {
-            let task = connection::serve(Arc::clone(shared), stream, peer, permit);
-            shared.tracker.spawn(task);
+            let theirs = Arc::clone(shared);
+            shared.spread.start(stream, &shared.tracker, move |stream, seat| {
+                connection::serve(theirs, stream, peer, Permit { _seat: Some(seat), ..permit })
+            });
         }
         Err(stop) => refuse(shared, stream, peer, stop),
     }
@@ -148,7 +152,7 @@ fn refuse(shared: &Arc<Shared>, stream: TcpStream, peer: SocketAddr, stop: Stop)
     let mut record = Record::new(&shared.log, shared.next_id(), peer);
     record.stopped(stop, Persist::Close);
     let Ok(place) = Arc::clone(&shared.door.refusals).try_acquire_owned() else { return };
-    let permit = Permit { _place: place, _client: None };
+    let permit = Permit { _place: place, _seat: None, _client: None };
     let leg = ClientLeg::Tcp(stream);
     let mut client = Client { leg, buffer: BytesMut::new(), peer, permit };
     shared.tracker.spawn(async move {

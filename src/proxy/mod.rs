@@ -1,7 +1,7 @@
 //! Serving clients: the pipeline.
 //!
 //! ```text
-//! accept ─ connection ─ front/http ─ authorize ─ policy ─ egress ─┬─ tunnel  (CONNECT, WebSocket)
+//! accept ─ spread ─ connection ─ front/http ─ authorize ─ policy ─ egress ─┬─ tunnel  (CONNECT, WebSocket)
 //!   │ permit   │ TLS       │ head        │ who      │ may  origins │ └─ forward (http://) ─ pump
 //!   │          │           └── stop → reply (every refusal)     │
 //!   └─ server: bind, drain                                      └─ access_log (one line each)
@@ -25,6 +25,7 @@ pub mod reply;
 pub mod rewrite;
 pub mod server;
 pub mod settings;
+pub mod spread;
 pub mod stop;
 pub mod tally;
 pub mod tunnel;

@@ -1,6 +1,7 @@
 //! Binds all listeners, runs, drains.
 
 use std::io;
+use std::iter;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -9,6 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use ring::rand::{SecureRandom, SystemRandom};
 use rustls::ServerConfig;
 use tokio::net::TcpListener;
+use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -20,11 +22,13 @@ use super::authorize::Gate;
 use super::origins::Origins;
 use super::policy::Policy;
 use super::settings::{Access, Settings};
+use super::spread::Spread;
 use super::users::{Users, UsersError};
 use crate::net::listen::{ListenError, Stack, listen};
 use crate::net::resolve::{Resolver, SetupError};
 use crate::net::sweep::Sweep;
 use crate::net::tls::{self, CertificateError};
+use crate::worker;
 
 /// Why the proxy can't start.
 #[derive(Debug, thiserror::Error)]
@@ -67,7 +71,9 @@ pub struct Shared {
     pub(super) listening: Vec<SocketAddr>,
     pub(super) drain: CancellationToken,
     pub(super) tracker: TaskTracker,
-    pub(super) sweep: Arc<Sweep>,
+    /// One for each worker.
+    pub(super) sweeps: Box<[Arc<Sweep>]>,
+    pub(super) spread: Spread,
     pub(super) origins: Origins,
     ids: AtomicU64,
 }
@@ -86,6 +92,25 @@ impl StartError {
 }
 
 impl Shared {
+    /// What ends the silent tunnels of this worker.
+    pub(super) fn sweep(&self) -> Option<&Arc<Sweep>> {
+        self.sweeps.get(worker::number() % self.sweeps.len())
+    }
+
+    /// Starts what has to be done now and then; it ends with the value.
+    fn keep_house(self: &Arc<Self>) -> JoinSet<()> {
+        let mut tasks = JoinSet::new();
+        let here = Handle::current();
+        for (sweep, runtime) in
+            self.sweeps.iter().zip(iter::once(&here).chain(self.spread.others()))
+        {
+            tasks.spawn_on(Arc::clone(sweep).run(), runtime);
+        }
+        let shared = Arc::clone(self);
+        tasks.spawn(async move { shared.origins.run().await });
+        tasks
+    }
+
     pub(super) fn next_id(&self) -> u64 {
         self.ids.fetch_add(1, Ordering::Relaxed)
     }
@@ -103,12 +128,17 @@ pub struct Server {
 pub struct Control(Arc<Shared>);
 
 impl Server {
-    /// Binds every address and reads every file that `settings` name.
+    /// Binds every address and reads every file that `settings` name. Connections will be served
+    /// here and by the `others`.
     ///
     /// # Errors
     ///
     /// [`StartError`], naming the setting.
-    pub async fn bind(settings: Settings, log: Arc<AccessLog>) -> Result<Self, StartError> {
+    pub async fn bind(
+        settings: Settings,
+        log: Arc<AccessLog>,
+        others: Vec<Handle>,
+    ) -> Result<Self, StartError> {
         let Files { users, tls } = read_files(&settings)?;
         let resolver = Resolver::new(&settings.dns, settings.family).await?;
         let listeners = bind_all(&settings.listen)?;
@@ -125,7 +155,8 @@ impl Server {
             listening,
             drain: CancellationToken::new(),
             tracker: TaskTracker::new(),
-            sweep: Sweep::new(settings.times.patience),
+            sweeps: (0..=others.len()).map(|_| Sweep::new(settings.times.patience)).collect(),
+            spread: Spread::new(others),
             origins: Origins::default(),
             ids: AtomicU64::new(1),
             settings,
@@ -151,19 +182,14 @@ impl Server {
         for listener in self.listeners {
             accepting.spawn(accept::run(listener, Arc::clone(&shared)));
         }
-        let sweeping = tokio::spawn(Arc::clone(&shared.sweep).run());
-        let tidying = tokio::spawn({
-            let shared = Arc::clone(&shared);
-            async move { shared.origins.run().await }
-        });
+        let housekeeping = shared.keep_house();
         shared.drain.cancelled().await;
         // Listeners close before anything else: nobody new gets in.
         accepting.shutdown().await;
         shared.tracker.close();
         // Too late is no failure: the count tells.
         drop(timeout(shared.settings.times.drain, shared.tracker.wait()).await);
-        sweeping.abort();
-        tidying.abort();
+        drop(housekeeping);
         shared.tracker.len()
     }
 }

@@ -37,7 +37,8 @@ pub fn start(shared: &Shared, client: Client, target: TcpStream, down: &[u8], re
     let early = Early { up: &buffer, down };
     record.opened();
     let tunnel = Tunnel { record, _permit: permit };
-    shared.tracker.spawn(relay((leg, target), early, &shared.sweep, tunnel));
+    let Some(sweep) = shared.sweep() else { return };
+    shared.tracker.spawn(relay((leg, target), early, sweep, tunnel));
 }
 
 #[cfg(test)]

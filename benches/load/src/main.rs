@@ -1,6 +1,7 @@
 //! The project's benchmark. `scripts/bench.sh` prepares the machine and runs this.
 //!
 //!   load [--rounds 5] [--seconds 1.5] [--modes a,b] [--peers a,b] [--json FILE] [--sami PROGRAM] [--other PROGRAM]
+//!        [--proxy-cores 0] [--load-cores 1] as taskset understands them
 //!   load --instructions [--sami PROGRAM]      counts instructions of ours alone, under callgrind
 //!
 //! Origin and clients are this process, pinned to core 1; the proxy under test is pinned to core 0. In every round every
@@ -30,18 +31,21 @@ struct Options {
     peers: Vec<Peer>,
     json: Option<PathBuf>,
     instructions: bool,
+    load_cores: Vec<usize>,
     binaries: Binaries,
 }
 
 fn options() -> Result<Options, String> {
-    let binaries = Binaries { sami: "target/release/sami-proxy".into(), other: None };
+    let sami = "target/release/sami-proxy".into();
+    let binaries = Binaries { sami, other: None, cores: "0".into() };
     let mut options = Options {
         rounds: 5,
         length: Duration::from_millis(1500),
-        modes: Mode::ALL.into(),
+        modes: Mode::ALL.into_iter().filter(|mode| *mode != Mode::Mixed1000).collect(),
         peers: Peer::ALL.into_iter().filter(|peer| *peer != Peer::Other).collect(),
         json: None,
         instructions: false,
+        load_cores: vec![1],
         binaries,
     };
     let mut arguments = std::env::args().skip(1);
@@ -58,6 +62,12 @@ fn options() -> Result<Options, String> {
             "--modes" => options.modes = pick(&value, &Mode::ALL, |mode| mode.name())?,
             "--peers" => options.peers = pick(&value, &Peer::ALL, |peer| peer.name())?,
             "--json" => options.json = Some(value.into()),
+            "--proxy-cores" => options.binaries.cores = value,
+            "--load-cores" => {
+                let cores = value.split(',').map(str::parse).collect::<Result<_, _>>();
+                options.load_cores =
+                    cores.map_err(|_| format!("{flag}: {value:?} are no cores"))?;
+            }
             "--sami" => options.binaries.sami = value.into(),
             "--other" => options.binaries.other = Some(value.into()),
             _ => return Err(format!("unknown option {flag}")),
@@ -111,9 +121,9 @@ async fn in_folder(options: &Options, folder: &std::path::Path) -> std::io::Resu
         return instructions::run(&options.binaries.sami, folder, options.json.as_deref()).await;
     }
     // Threads inherit it.
-    let mut core = rustix::thread::CpuSet::new();
-    core.set(1);
-    rustix::thread::sched_setaffinity(None, &core)?;
+    let mut cores = rustix::thread::CpuSet::new();
+    options.load_cores.iter().for_each(|core| cores.set(*core));
+    rustix::thread::sched_setaffinity(None, &cores)?;
     origin::start().await?;
     let mut report = Report::default();
     for mode in &options.modes {

@@ -31,12 +31,14 @@ pub enum Mode {
     Stream,
     Http,
     Mixed,
+    /// The same beside 1,000 streams; for the choice of the runtime.
+    Mixed1000,
     Idle,
     Start,
 }
 
 impl Mode {
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Rate,
         Self::BulkDown,
         Self::BulkDown8,
@@ -46,6 +48,7 @@ impl Mode {
         Self::Stream,
         Self::Http,
         Self::Mixed,
+        Self::Mixed1000,
         Self::Idle,
         Self::Start,
     ];
@@ -61,6 +64,7 @@ impl Mode {
             Self::Stream => "sse",
             Self::Http => "http-forward",
             Self::Mixed => "mixed",
+            Self::Mixed1000 => "mixed-1000",
             Self::Idle => "idle",
             Self::Start => "start",
         }
@@ -90,7 +94,8 @@ impl Mode {
             Self::PingPong => ping_pong(peer, running, length).await,
             Self::Stream => stream(peer, running, length, 100).await,
             Self::Http => http(peer, running, length).await,
-            Self::Mixed => mixed(peer, running, length).await,
+            Self::Mixed => mixed(peer, running, length, 100).await,
+            Self::Mixed1000 => mixed(peer, running, length, 1000).await,
             Self::Idle => idle(peer, running).await,
             Self::Start => start(running).await,
         }
@@ -278,10 +283,15 @@ async fn tokens(
 }
 
 /// Token streams beside one tunnel that takes what it can get.
-async fn mixed(peer: Peer, running: &Running, length: Duration) -> io::Result<Figures> {
+async fn mixed(
+    peer: Peer,
+    running: &Running,
+    length: Duration,
+    streams: usize,
+) -> io::Result<Figures> {
     let bulk = saturate(peer.route(Service::Source), 1)?;
     let (start, before) = (now(), ARRIVED.load(Relaxed));
-    let (mut delays, _) = tokens(peer, running, length, 100).await?;
+    let (mut delays, seen) = tokens(peer, running, length, streams).await?;
     let moved = (ARRIVED.load(Relaxed) - before) as f64 / 1e9 / seconds_since(start);
     for stream in bulk {
         let _gone = stream.shutdown(std::net::Shutdown::Both);
@@ -289,6 +299,7 @@ async fn mixed(peer: Peer, running: &Running, length: Duration) -> io::Result<Fi
     Ok(vec![
         ("p50 us", quantile(&mut delays, 0.5)),
         ("p99 us", quantile(&mut delays, 0.99)),
+        ("cpu cores", seen.cpu / seen.seconds),
         ("GB/s", moved),
     ])
 }

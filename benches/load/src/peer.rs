@@ -115,7 +115,7 @@ impl Peer {
             }
         };
         let mut command = Command::new("taskset");
-        command.args(["-c", "0"]).arg(program).args(arguments);
+        command.args(["-c", &binaries.cores]).arg(program).args(arguments);
         command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").process_group(0);
         let log = fs::File::create(at(&format!("{}.out", self.name())))?;
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
@@ -130,6 +130,8 @@ const SQUID: &str = "samibench";
 pub struct Binaries {
     pub sami: PathBuf,
     pub other: Option<PathBuf>,
+    /// Where peers run.
+    pub cores: String,
 }
 
 fn sami() -> Vec<String> {
