@@ -80,7 +80,7 @@ if ! $quick; then
     skip "dependencies: cargo-deny can't be installed here"
   fi
 
-  if apt curl wget git ca-certificates openssl && have python3 && python3 -m venv target/venv &&
+  if apt curl wget git strace ca-certificates openssl && have python3 && python3 -m venv target/venv &&
     target/venv/bin/pip install --quiet --disable-pip-version-check -r tests/clients/requirements.txt; then
     cargo build --locked --quiet
     counted "real clients" '[0-9]+' env SAMI_PROXY_BIN=target/debug/sami-proxy \
@@ -90,6 +90,14 @@ if ! $quick; then
   fi
 
   step "fuzz targets, briefly" scripts/fuzz.sh 10
+
+  if apt valgrind && unshare --net true 2>/dev/null; then
+    step "the load generator" cargo clippy --locked --quiet --manifest-path benches/load/Cargo.toml \
+      --target-dir target/load -- -D warnings
+    step "instructions per tunnel and request" scripts/bench.sh --instructions
+  else
+    skip "instructions per tunnel and request: valgrind or a network namespace can't be had here"
+  fi
 
   counted "Docker" '[0-9]+' scripts/test-docker.sh
 fi

@@ -115,6 +115,30 @@ async fn measure(options: &Options) -> std::io::Result<()> {
     outcome
 }
 
+/// So much of the proxy's core may be somebody else's in a measurement.
+const DISTURBED: f64 = 0.05;
+
+/// One measurement; repeated, twice at most, when something else ran on the proxy's core meanwhile.
+/// Also tells how much that was in the end.
+async fn undisturbed(
+    mode: Mode,
+    peer: Peer,
+    options: &Options,
+    folder: &std::path::Path,
+) -> std::io::Result<(std::io::Result<modes::Figures>, f64)> {
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        modes::FOREIGN.set(0.0);
+        let running = Running::start(peer, &options.binaries, folder)?;
+        let outcome = modes::bounded(mode, peer, &running, options.length).await;
+        let foreign = if peer == Peer::Direct { 0.0 } else { modes::FOREIGN.get() };
+        if foreign <= DISTURBED || tries == 3 {
+            return Ok((outcome, foreign));
+        }
+    }
+}
+
 async fn in_folder(options: &Options, folder: &std::path::Path) -> std::io::Result<()> {
     if options.instructions {
         origin::start().await?;
@@ -130,15 +154,15 @@ async fn in_folder(options: &Options, folder: &std::path::Path) -> std::io::Resu
         for round in 0..mode.rounds(options.rounds) {
             for peer in options.peers.iter().filter(|peer| mode.fits(**peer)) {
                 eprintln!("{} {}: {}", mode.name(), round + 1, peer.name());
-                let running = Running::start(*peer, &options.binaries, folder)?;
-                match modes::bounded(*mode, *peer, &running, options.length).await {
+                let (outcome, foreign) = undisturbed(*mode, *peer, options, folder).await?;
+                report.foreign = report.foreign.max(foreign);
+                match outcome {
                     Ok(figures) => report.add(*mode, round, *peer, figures),
                     Err(error) => report.fail(*mode, *peer, &error),
                 }
             }
         }
     }
-    report.foreign = modes::FOREIGN.get();
     print!("{}", report.text());
     if let Some(path) = &options.json {
         std::fs::write(path, format!("{:#}\n", report.json()))?;

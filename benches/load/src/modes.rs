@@ -127,7 +127,7 @@ async fn window(running: &Running, length: Duration, count: impl Fn() -> u64) ->
 }
 
 thread_local! {
-    /// The largest share of the proxy's core that somebody else had in a window so far.
+    /// The largest share of the proxy's core that somebody else had in a window.
     pub static FOREIGN: Cell<f64> = const { Cell::new(0.0) };
 }
 

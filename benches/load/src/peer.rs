@@ -180,6 +180,8 @@ fn privoxy(folder: &str) -> String {
 /// A started peer; killed when dropped.
 pub struct Running {
     child: Option<Child>,
+    /// Its threads end with their connections.
+    fleeting: bool,
     /// From the start of the program to the first connection it accepted, in milliseconds.
     pub ready_ms: f64,
 }
@@ -187,7 +189,7 @@ pub struct Running {
 impl Running {
     pub fn start(peer: Peer, binaries: &Binaries, folder: &Path) -> io::Result<Self> {
         if peer == Peer::Direct {
-            return Ok(Self { child: None, ready_ms: 0.0 });
+            return Ok(Self { child: None, fleeting: false, ready_ms: 0.0 });
         }
         let address: SocketAddr = ([127, 0, 0, 1], peer.port()).into();
         // Whoever was there before us must have closed its listener.
@@ -197,12 +199,13 @@ impl Running {
         let mut command = peer.command(binaries, folder)?;
         let start = now();
         let child = command.spawn()?;
-        let mut running = Self { child: Some(child), ready_ms: 0.0 };
+        let fleeting = matches!(peer, Peer::Tinyproxy | Peer::Privoxy);
+        let mut running = Self { child: Some(child), fleeting, ready_ms: 0.0 };
         while std::net::TcpStream::connect(address).is_err() {
             if seconds_since(start) > 20.0 {
                 return Err(io::Error::other(format!("{} does not listen", peer.name())));
             }
-            std::thread::sleep(std::time::Duration::from_micros(100));
+            std::thread::park_timeout(std::time::Duration::from_micros(100));
         }
         running.ready_ms = seconds_since(start) * 1e3;
         Ok(running)
@@ -227,19 +230,17 @@ impl Running {
             .collect()
     }
 
-    /// Processor time of all its processes and ended threads so far, in seconds (by the hundredth).
+    /// Processor time of all its processes so far, in seconds: by the nanosecond, or by the
+    /// hundredth where threads that have ended must be counted too. What the kernel's own thread
+    /// does with the packets of the proxy's core is counted with it.
     pub fn cpu(&self) -> f64 {
-        let ticks: u64 = self
-            .members()
-            .iter()
-            .map(|path| {
-                let stat = fs::read_to_string(path.join("stat")).unwrap_or_default();
-                let fields: Vec<&str> =
-                    stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-                (11..15).filter_map(|at| fields.get(at)?.parse::<u64>().ok()).sum::<u64>()
-            })
-            .sum();
-        ticks as f64 / 100.0
+        let members = self.members();
+        let own = if self.fleeting {
+            members.iter().map(|path| ticks(path)).sum::<u64>() as f64 / 100.0
+        } else {
+            members.iter().map(|path| nanoseconds(path)).sum::<u64>() as f64 / 1e9
+        };
+        own + packets()
     }
 
     /// Proportional set size of all its processes, in bytes.
@@ -251,6 +252,37 @@ impl Running {
         };
         self.members().iter().filter_map(kib).sum::<u64>() as f64 * 1024.0
     }
+}
+
+/// Of a process with all threads it ever had, and of its children that have ended.
+fn ticks(process: &Path) -> u64 {
+    let stat = fs::read_to_string(process.join("stat")).unwrap_or_default();
+    let fields: Vec<&str> =
+        stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+    (11..15).filter_map(|at| fields.get(at)?.parse::<u64>().ok()).sum()
+}
+
+/// Of the thread that handles packets of core 0 when there are many.
+fn packets() -> f64 {
+    thread_local! {
+        static THREAD: Option<PathBuf> = fs::read_dir("/proc").ok().and_then(|entries| {
+            entries.flatten().map(|entry| entry.path()).find(|path| {
+                fs::read_to_string(path.join("comm")).is_ok_and(|name| name == "ksoftirqd/0\n")
+            })
+        });
+    }
+    THREAD.with(|thread| thread.as_deref().map_or(0, nanoseconds)) as f64 / 1e9
+}
+
+/// Of all threads that a process has now.
+fn nanoseconds(process: &Path) -> u64 {
+    let threads = fs::read_dir(process.join("task")).into_iter().flatten().flatten();
+    threads
+        .filter_map(|thread| {
+            let text = fs::read_to_string(thread.path().join("schedstat")).ok()?;
+            text.split_whitespace().next()?.parse::<u64>().ok()
+        })
+        .sum()
 }
 
 impl Drop for Running {
