@@ -17,9 +17,14 @@ apt() {
   if ((${#missing[@]} == 0)); then return 0; fi
   if [ "$(id -u)" != 0 ]; then echo "needed: apt install ${missing[*]}" >&2; exit 2; fi
   DEBIAN_FRONTEND=noninteractive apt-get update -qq >/dev/null
-  # A peer that starts as a service would run beside the measurement.
-  printf '#!/bin/sh\nexit 101\n' >/tmp/policy-rc.d && chmod +x /tmp/policy-rc.d
-  DEBIAN_FRONTEND=noninteractive PATH="/tmp:$PATH" apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+  # A peer that is started as a service would run beside the measurement: Debian asks this program first.
+  local guard=/usr/sbin/policy-rc.d ours=false
+  if [ ! -e "$guard" ]; then printf '#!/bin/sh\nexit 101\n' >"$guard" && chmod +x "$guard" && ours=true; fi
+  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null || true
+  if $ours; then rm -f "$guard"; fi
+  for package in "${missing[@]}"; do
+    dpkg -s "$package" >/dev/null 2>&1 || { echo "can't be installed: $package" >&2; exit 2; }
+  done
 }
 
 # isolated COMMAND...: in a network namespace with loopback, many ports and a congestion control made for no real network

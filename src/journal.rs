@@ -13,6 +13,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::Thread;
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use crate::worker;
 
 /// Bytes that wait at most in one buffer.
@@ -133,10 +135,12 @@ fn write_all(mut sink: impl Write, desk: &Desk, lost: &impl Fn(u64) -> String) {
         if closing {
             return;
         }
-        let rested = std::time::SystemTime::now();
+        let rested = Instant::now();
         while !desk.urgent.load(Ordering::Acquire) && !desk.closed.load(Ordering::Acquire) {
-            let Some(left) = GATHER.checked_sub(rested.elapsed().unwrap_or(GATHER)) else { break };
-            std::thread::park_timeout(left);
+            match GATHER.checked_sub(rested.elapsed()) {
+                None | Some(Duration::ZERO) => break,
+                Some(left) => std::thread::park_timeout(left),
+            }
         }
     }
 }

@@ -1,8 +1,10 @@
-//! Which thread this is: what every thread has for itself (log buffers, counters) is found by it.
+//! Which thread this is: what every worker has for itself (log buffers, counters, kept connections)
+//! is found by it.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 static NEXT: AtomicUsize = AtomicUsize::new(0);
+static EXPECTED: AtomicUsize = AtomicUsize::new(0);
 
 thread_local! {
     static NUMBER: usize = NEXT.fetch_add(1, Ordering::Relaxed);
@@ -13,8 +15,16 @@ pub fn number() -> usize {
     NUMBER.with(|number| *number)
 }
 
-/// How many threads are expected to do the work: as many as cores are granted to this process.
-/// More threads share.
+/// Says how many threads will do the work; before anything is made that has a part for each.
+pub fn expect(threads: usize) {
+    EXPECTED.store(threads, Ordering::Relaxed);
+}
+
+/// How many threads do the work: as many as cores are granted to this process, if nobody has said
+/// otherwise. More threads share.
 pub fn expected() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from)
+    match EXPECTED.load(Ordering::Relaxed) {
+        0 => std::thread::available_parallelism().map_or(1, usize::from),
+        said => said,
+    }
 }

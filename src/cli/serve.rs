@@ -29,6 +29,7 @@ pub(super) fn run(layers: &Layers) -> ExitCode {
         Err(error) => return exit::config(&error),
     };
     let workers = serve.workers.unwrap_or_else(worker::expected);
+    worker::expect(workers);
     let started = crew::single().and_then(|runtime| Ok((runtime, Crew::start(workers)?)));
     let (runtime, crew) = match started {
         Ok(started) => started,

@@ -14,6 +14,7 @@ use crate::net::resolve::{Family, NameServer, Transport};
 use crate::net::sweep::Patience;
 use crate::proxy::Settings;
 use crate::proxy::access_log::Format;
+use crate::proxy::origins;
 use crate::proxy::policy::{Policy, Rule};
 use crate::proxy::settings::{Access, Limits, Times, TlsFiles};
 use crate::secret::Secret;
@@ -65,11 +66,13 @@ pub fn convert(layers: &Layers, descriptors: Option<u64>) -> Result<Serve, Confi
     })
 }
 
-/// Two descriptors a tunnel; some are kept for listeners, name servers, files, refusals and the
-/// pipes of bulk transfers.
+/// Two descriptors a tunnel; some are kept for listeners, name servers, files, refusals, the pipes of
+/// bulk transfers, and idle connections to origins.
 fn connections_for(descriptors: Option<u64>) -> usize {
     let limit = descriptors.unwrap_or(1 << 20);
-    usize::try_from(limit.saturating_sub(200) / 2).unwrap_or(usize::MAX).max(1)
+    usize::try_from(limit.saturating_sub(200 + origins::MOST as u64) / 2)
+        .unwrap_or(usize::MAX)
+        .max(1)
 }
 
 fn access(read: &Reader<'_>) -> Result<Access, ConfigError> {
@@ -297,7 +300,7 @@ mod tests {
         assert_eq!(settings.times.patience.idle, None);
         assert_eq!(settings.times.patience.half_close, Duration::from_secs(60));
         assert_eq!(settings.times.drain, Duration::from_secs(25));
-        assert_eq!(settings.limits.connections, 500);
+        assert_eq!(settings.limits.connections, (1200 - 200 - origins::MOST) / 2);
         assert_eq!(settings.limits.per_client, 1024);
         assert_eq!(settings.family, Family::Auto);
         assert!(!settings.access.open && !settings.policy.allow_private);

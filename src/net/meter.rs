@@ -74,6 +74,11 @@ impl Meter {
         self.mark_first_byte();
     }
 
+    /// What went up after `bytes` reached nobody and will be sent again.
+    pub fn take_back_up(&self, bytes: u64) {
+        self.up.store(bytes, Relaxed);
+    }
+
     pub(super) fn mark_first_byte(&self) {
         if self.first_byte.load(Relaxed) == 0 {
             self.first_byte.store(self.age().0.get(), Relaxed);

@@ -150,7 +150,7 @@ impl Drop for Watch {
 
 /// Whole ticks.
 fn ticks(time: Duration) -> u32 {
-    u32::try_from(time.as_millis() / TICK.as_millis()).unwrap_or(u32::MAX / 2)
+    u32::try_from(time.as_millis() / TICK.as_millis()).unwrap_or(u32::MAX).min(u32::MAX / 2)
 }
 
 #[cfg(test)]

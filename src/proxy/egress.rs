@@ -48,7 +48,14 @@ pub async fn open(
     let (stream, dialed) = dialed.map_err(|error| Stop::Egress(error.failure))?;
     record.connect = Some(start.elapsed().into());
     let egress = stream.local_addr().ok().map(|ours| ours.ip());
-    let origin = Origin { stream, target: target.clone(), dialed, egress, used: false };
+    let origin = Origin {
+        stream,
+        target: target.clone(),
+        dialed,
+        egress,
+        born: Instant::now(),
+        used: false,
+    };
     note(&origin, record);
     Ok(origin)
 }

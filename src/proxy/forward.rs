@@ -76,7 +76,7 @@ pub async fn exchange(
         half_close: shared.settings.times.patience.half_close,
         persist: if shared.drain.is_cancelled() { Persist::Close } else { persistence(onward) },
         origin_was_used: origin.used,
-        uploaded: AtomicBool::new(onward.body == Body::Empty),
+        uploaded: AtomicBool::new(false),
         answering: AtomicBool::new(false),
     };
     let end = {
@@ -240,7 +240,9 @@ impl Job<'_> {
             let Ok(head) = parse_response(&bytes) else {
                 return End::Failed(Failure::HttpProtocolError);
             };
-            if self.origin_was_used && count == 0 && says_idle(&head) {
+            // What comes before the request is no answer to it.
+            let early = !self.uploaded.load(Relaxed);
+            if self.origin_was_used && count == 0 && (early || says_idle(&head)) {
                 return End::Unheard;
             }
             if head.status >= 200 {
@@ -360,7 +362,7 @@ async fn read_head<O: AsyncRead + Unpin>(
             Err(_) => return Err(Failure::HttpProtocolError),
         }
         match receive(from, buffer).await {
-            Ok(0) if !buffer.is_empty() => return Err(Failure::HttpResponseIncomplete),
+            Ok(0) | Err(_) if !buffer.is_empty() => return Err(Failure::HttpResponseIncomplete),
             Ok(0) | Err(_) => return Err(Failure::ConnectionTerminated),
             Ok(_) => {}
         }

@@ -8,10 +8,12 @@
 
 use std::collections::HashMap;
 use std::io;
+use std::mem::MaybeUninit;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use socket2::SockRef;
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 use tokio::time::{Instant, MissedTickBehavior, interval};
@@ -23,10 +25,12 @@ use crate::worker;
 const KEPT_FOR: Duration = Duration::from_secs(30);
 /// How often what has run out or was closed by its origin is put away.
 const TIDY: Duration = Duration::from_secs(5);
+/// A busy connection is given up after this long, for the name may have other addresses by now.
+const OLDEST: Duration = Duration::from_secs(300);
 /// Kept for one target by one worker; as many as a browser would open, and some.
 const PER_TARGET: usize = 16;
-/// Kept altogether by one worker.
-const PER_WORKER: usize = 256;
+/// Kept altogether by all workers; the descriptors for them are set aside.
+pub const MOST: usize = 128;
 
 /// A connection to an origin.
 #[derive(Debug)]
@@ -39,6 +43,8 @@ pub struct Origin {
     pub dialed: SocketAddr,
     /// The address of ours that it was dialed from.
     pub egress: Option<IpAddr>,
+    /// When it was dialed.
+    pub born: Instant,
     /// It has carried a request before.
     pub used: bool,
 }
@@ -63,11 +69,12 @@ struct Kept {
 }
 
 impl Kept {
-    /// Still open, and nothing was said out of turn. Costs a system call only when something
-    /// happened on the connection.
+    /// Still open, and nothing was said out of turn: what is there already would be taken for the
+    /// answer to the next request. The kernel is asked; the runtime may not have heard of it yet.
     fn is_fit(&self, now: Instant) -> bool {
-        let read = self.origin.stream.try_read(&mut [0]);
-        now < self.until && read.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+        let socket = SockRef::from(&self.origin.stream);
+        let peeked = socket.peek(&mut [MaybeUninit::uninit()]);
+        now < self.until && peeked.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
     }
 }
 
@@ -98,8 +105,13 @@ impl Origins {
 
     /// Keeps `origin`, if there is room.
     pub fn put(&self, mut origin: Origin) {
+        let now = Instant::now();
+        if now > origin.born + OLDEST {
+            return;
+        }
+        let most = (MOST / self.stores.len()).max(1);
         let Some(mut store) = self.mine() else { return };
-        if store.count >= PER_WORKER {
+        if store.count >= most {
             return;
         }
         let kept = match store.kept.get_mut(&origin.target) {
@@ -110,7 +122,7 @@ impl Origins {
             return;
         }
         origin.used = true;
-        kept.push(Kept { origin, until: Instant::now() + KEPT_FOR });
+        kept.push(Kept { origin, until: now + KEPT_FOR });
         store.count += 1;
         if store.count == 1 {
             self.first.notify_one();
@@ -154,20 +166,23 @@ impl Origins {
 
 #[cfg(test)]
 mod tests {
+    use std::mem::MaybeUninit;
     use std::time::Duration;
 
+    use socket2::SockRef;
     use tokio::io::AsyncWriteExt;
     use tokio::net::{TcpListener, TcpStream};
-    use tokio::time::advance;
+    use tokio::time::{Instant, advance};
 
-    use super::{KEPT_FOR, Origin, Origins, PER_TARGET};
+    use super::{KEPT_FOR, OLDEST, Origin, Origins, PER_TARGET};
     use crate::target::Target;
 
     async fn connection(listener: &TcpListener) -> (Origin, TcpStream) {
         let dialed = listener.local_addr().unwrap();
         let (stream, accepted) = tokio::join!(TcpStream::connect(dialed), listener.accept());
         let target = Target::from_authority("a.example:80").unwrap();
-        let origin = Origin { stream: stream.unwrap(), target, dialed, egress: None, used: false };
+        let (stream, born) = (stream.unwrap(), Instant::now());
+        let origin = Origin { stream, target, dialed, egress: None, born, used: false };
         (origin, accepted.unwrap().0)
     }
 
@@ -186,7 +201,10 @@ mod tests {
             let (one, mut end) = connection(&listener).await;
             end.write_all(say).await.unwrap();
             end.shutdown().await.unwrap();
-            one.stream.readable().await.unwrap();
+            // Not one.stream.readable(): nobody has told the runtime's side of the socket.
+            while SockRef::from(&one.stream).peek(&mut [MaybeUninit::uninit()]).is_err() {
+                tokio::task::yield_now().await;
+            }
             origins.put(one);
             assert!(origins.take(&target).is_none(), "{say:?}");
         }
@@ -205,6 +223,12 @@ mod tests {
         assert_eq!(origins.tidy(), PER_TARGET);
         tokio::time::pause();
         advance(KEPT_FOR + Duration::from_secs(1)).await;
+        assert_eq!(origins.tidy(), 0);
+        tokio::time::resume();
+        let (old, _end) = connection(&listener).await;
+        tokio::time::pause();
+        advance(OLDEST + Duration::from_secs(1)).await;
+        origins.put(old);
         assert_eq!(origins.tidy(), 0);
     }
 }

@@ -234,6 +234,9 @@ impl Running {
     /// hundredth where threads that have ended must be counted too. What the kernel's own thread
     /// does with the packets of the proxy's core is counted with it.
     pub fn cpu(&self) -> f64 {
+        if self.child.is_none() {
+            return 0.0;
+        }
         let members = self.members();
         let own = if self.fleeting {
             members.iter().map(|path| ticks(path)).sum::<u64>() as f64 / 100.0

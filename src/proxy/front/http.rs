@@ -337,6 +337,7 @@ async fn forward(
     let mut answered =
         forward::exchange(&mut client, &mut origin, onward, shared, &mut record).await;
     if matches!(answered, Answered::Stale) {
+        record.meter.take_back_up(0);
         answered = match egress::open(shared, &onward.target, trust, &mut record).await {
             Err(stop) => Answered::Refused(stop),
             Ok(fresh) => {
