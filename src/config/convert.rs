@@ -282,6 +282,7 @@ mod tests {
     use super::{Serve, convert};
     use crate::config::Layers;
     use crate::net::resolve::{Family, Transport};
+    use crate::proxy::origins;
 
     fn with(flags: &[(&str, &str)]) -> Result<Serve, String> {
         let mut layers = Layers::defaults();
