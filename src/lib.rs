@@ -21,7 +21,8 @@
 //!
 //! # A tunnel, file by file
 //!
-//! [`proxy::accept`] takes a place and a socket → [`proxy::connection`] ends TLS if it begins so →
+//! [`proxy::accept`] takes a place and a socket → [`proxy::spread`] gives it to the worker that has
+//! the fewest → [`proxy::connection`] ends TLS if it begins so →
 //! [`proxy::front::http`] finds a head ([`wire::http1`]) and its target ([`target`]) →
 //! [`proxy::authorize`] says who it is → [`proxy::policy`] says whether it may →
 //! [`proxy::egress`] resolves ([`net::resolve`]), has every address approved, and dials
@@ -31,7 +32,7 @@
 //!
 //! # A plain request
 //!
-//! The same up to the dial; then [`proxy::forward`] sends the head that [`proxy::rewrite`] made and
+//! The same up to the dial, which [`proxy::origins`] may spare; then [`proxy::forward`] sends the head that [`proxy::rewrite`] made and
 //! streams both bodies at once.
 //!
 //! # A refusal

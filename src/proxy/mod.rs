@@ -1,10 +1,10 @@
 //! Serving clients: the pipeline.
 //!
 //! ```text
-//! accept ─ spread ─ connection ─ front/http ─ authorize ─ policy ─ egress ─┬─ tunnel  (CONNECT, WebSocket)
-//!   │ permit   │ TLS       │ head        │ who      │ may  origins │ └─ forward (http://) ─ pump
-//!   │          │           └── stop → reply (every refusal)     │
-//!   └─ server: bind, drain                                      └─ access_log (one line each)
+//! accept ─ connection ─ front/http ─ authorize ─ policy ─ egress ─┬─ tunnel  (CONNECT, WebSocket)
+//!   │ permit   │ TLS       │ head        │ who      │ may      │ dial └─ forward (http://) ─ pump
+//!   │ spread   │           └── stop → reply (every refusal)     │ origins (kept connections)
+//!   └─ server: bind, drain                                      └─ access_log (one line each), tally
 //! ```
 
 pub mod accept;
