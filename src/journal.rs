@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::worker;
+use crate::worker::Each;
 
 /// Bytes that wait at most in one buffer.
 const ROOM: usize = 1 << 20;
@@ -45,7 +45,7 @@ impl Drop for Ends {
 /// What speakers and the writer share.
 #[derive(Debug)]
 struct Desk {
-    buffers: Box<[Mutex<Vec<u8>>]>,
+    buffers: Each<Mutex<Vec<u8>>>,
     dropped: AtomicU64,
     /// There is something to write, and the writer knows.
     told: AtomicBool,
@@ -64,7 +64,7 @@ impl Journal {
         lost: impl Fn(u64) -> String + Send + 'static,
     ) -> Self {
         let desk = Arc::new(Desk {
-            buffers: (0..worker::expected()).map(|_| Mutex::default()).collect(),
+            buffers: Each::default(),
             dropped: AtomicU64::new(0),
             told: AtomicBool::new(false),
             urgent: AtomicBool::new(false),
@@ -79,9 +79,8 @@ impl Journal {
     /// Lets `write` append one line with its line end; never waits for the output.
     pub fn line(&self, write: impl FnOnce(&mut Vec<u8>)) {
         let desk = &self.0.desk;
-        let Some(buffer) = desk.buffers.get(worker::number() % desk.buffers.len()) else { return };
         let held = {
-            let mut buffer = buffer.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut buffer = desk.buffers.mine().lock().unwrap_or_else(PoisonError::into_inner);
             if buffer.len() >= ROOM {
                 desk.dropped.fetch_add(1, Ordering::Relaxed);
                 return;
@@ -150,7 +149,7 @@ impl Desk {
     /// been told of.
     fn collect(&self, batch: &mut Vec<u8>, reported: &mut u64, lost: &impl Fn(u64) -> String) {
         batch.clear();
-        for buffer in &self.buffers {
+        for buffer in self.buffers.iter() {
             let mut buffer = buffer.lock().unwrap_or_else(PoisonError::into_inner);
             if batch.is_empty() {
                 std::mem::swap(&mut *buffer, batch);

@@ -15,7 +15,7 @@
 //! | [`wire`] | bytes ↔ values | does I/O |
 //! | [`target`], [`failure`], [`secret`] | the words of the domain | anything else |
 //! | [`journal`] | lines to standard output without ever waiting | what they say |
-//! | [`worker`] | which thread this is | what it does |
+//! | [`worker`] | which thread this is, and what each has for itself | what it does |
 //!
 //! `tests/architecture.rs` holds this picture as a table and fails on an import against it.
 //!

@@ -7,42 +7,36 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::time::Instant;
 
-use crate::worker;
+use crate::worker::Each;
 
 /// Names of one worker; then all are forgotten, and asked for again in the shared cache.
 const SIZE: usize = 1024;
 
 /// One map for each worker.
-pub(super) struct AtHand(Box<[Mutex<Names>]>);
+#[derive(Default)]
+pub(super) struct AtHand(Each<Mutex<Names>>);
 
 type Names = HashMap<Box<str>, (Arc<[IpAddr]>, Instant)>;
-
-impl Default for AtHand {
-    fn default() -> Self {
-        Self((0..worker::expected()).map(|_| Mutex::default()).collect())
-    }
-}
 
 impl AtHand {
     /// The addresses of `name`, if they are known here and have not run out.
     pub(super) fn get(&self, name: &str) -> Option<Arc<[IpAddr]>> {
-        let names = self.mine()?;
+        let names = self.mine();
         let (addresses, until) = names.get(name)?;
         (Instant::now() < *until).then(|| Arc::clone(addresses))
     }
 
     /// Notes the addresses of `name`.
     pub(super) fn put(&self, name: &str, addresses: &Arc<[IpAddr]>, until: Instant) {
-        let Some(mut names) = self.mine() else { return };
+        let mut names = self.mine();
         if names.len() >= SIZE {
             names.clear();
         }
         names.insert(name.into(), (Arc::clone(addresses), until));
     }
 
-    fn mine(&self) -> Option<MutexGuard<'_, Names>> {
-        let names = self.0.get(worker::number() % self.0.len())?;
-        Some(names.lock().unwrap_or_else(PoisonError::into_inner))
+    fn mine(&self) -> MutexGuard<'_, Names> {
+        self.0.mine().lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -69,6 +63,6 @@ mod tests {
         for number in 0..3 * SIZE {
             names.put(&number.to_string(), &addresses, Instant::now() + Duration::from_secs(60));
         }
-        assert!(names.mine().unwrap().len() <= SIZE);
+        assert!(names.mine().len() <= SIZE);
     }
 }

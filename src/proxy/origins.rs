@@ -19,7 +19,7 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::target::Target;
-use crate::worker;
+use crate::worker::Each;
 
 /// Origins close idle connections themselves after 5 s (Node.js) to 75 s (nginx).
 const KEPT_FOR: Duration = Duration::from_secs(30);
@@ -50,9 +50,9 @@ pub struct Origin {
 }
 
 /// All kept connections.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Origins {
-    stores: Box<[Mutex<Store>]>,
+    stores: Each<Mutex<Store>>,
     first: Notify,
 }
 
@@ -78,17 +78,10 @@ impl Kept {
     }
 }
 
-impl Default for Origins {
-    fn default() -> Self {
-        let stores = (0..worker::expected()).map(|_| Mutex::default()).collect();
-        Self { stores, first: Notify::new() }
-    }
-}
-
 impl Origins {
     /// A connection to `target`, if one is kept here: the one that was used last.
     pub fn take(&self, target: &Target) -> Option<Origin> {
-        let mut store = self.mine()?;
+        let mut store = self.mine();
         let now = Instant::now();
         let mut taken = 0;
         let kept = store.kept.get_mut(target)?;
@@ -109,8 +102,8 @@ impl Origins {
         if now > origin.born + OLDEST {
             return;
         }
-        let most = (MOST / self.stores.len()).max(1);
-        let Some(mut store) = self.mine() else { return };
+        let most = (MOST / self.stores.count()).max(1);
+        let mut store = self.mine();
         if store.count >= most {
             return;
         }
@@ -130,9 +123,8 @@ impl Origins {
     }
 
     /// What this worker keeps.
-    fn mine(&self) -> Option<MutexGuard<'_, Store>> {
-        let store = self.stores.get(worker::number() % self.stores.len())?;
-        Some(store.lock().unwrap_or_else(PoisonError::into_inner))
+    fn mine(&self) -> MutexGuard<'_, Store> {
+        self.stores.mine().lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Puts away what is no longer fit, for ever; without a timer while nothing is kept.
@@ -151,7 +143,7 @@ impl Origins {
     fn tidy(&self) -> usize {
         let now = Instant::now();
         let mut left = 0;
-        for each in &self.stores {
+        for each in self.stores.iter() {
             let mut store = each.lock().unwrap_or_else(PoisonError::into_inner);
             store.kept.retain(|_, kept| {
                 kept.retain(|kept| kept.is_fit(now));

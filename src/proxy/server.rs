@@ -28,7 +28,7 @@ use crate::net::listen::{ListenError, Stack, listen};
 use crate::net::resolve::{Resolver, SetupError};
 use crate::net::sweep::Sweep;
 use crate::net::tls::{self, CertificateError};
-use crate::worker;
+use crate::worker::Each;
 
 /// Why the proxy can't start.
 #[derive(Debug, thiserror::Error)]
@@ -71,8 +71,7 @@ pub struct Shared {
     pub(super) listening: Vec<SocketAddr>,
     pub(super) drain: CancellationToken,
     pub(super) tracker: TaskTracker,
-    /// One for each worker.
-    pub(super) sweeps: Box<[Arc<Sweep>]>,
+    pub(super) sweeps: Each<Arc<Sweep>>,
     pub(super) spread: Spread,
     pub(super) origins: Origins,
     ids: AtomicU64,
@@ -92,18 +91,12 @@ impl StartError {
 }
 
 impl Shared {
-    /// What ends the silent tunnels of this worker.
-    pub(super) fn sweep(&self) -> Option<&Arc<Sweep>> {
-        self.sweeps.get(worker::number() % self.sweeps.len())
-    }
-
     /// Starts what has to be done now and then; it ends with the value.
     fn keep_house(self: &Arc<Self>) -> JoinSet<()> {
         let mut tasks = JoinSet::new();
         let here = Handle::current();
-        for (sweep, runtime) in
-            self.sweeps.iter().zip(iter::once(&here).chain(self.spread.others()))
-        {
+        let runtimes: Vec<&Handle> = iter::once(&here).chain(self.spread.others()).collect();
+        for (sweep, runtime) in self.sweeps.iter().zip(runtimes.into_iter().cycle()) {
             tasks.spawn_on(Arc::clone(sweep).run(), runtime);
         }
         let shared = Arc::clone(self);
@@ -155,7 +148,7 @@ impl Server {
             listening,
             drain: CancellationToken::new(),
             tracker: TaskTracker::new(),
-            sweeps: (0..=others.len()).map(|_| Sweep::new(settings.times.patience)).collect(),
+            sweeps: Each::new(|| Sweep::new(settings.times.patience)),
             spread: Spread::new(others),
             origins: Origins::default(),
             ids: AtomicU64::new(1),

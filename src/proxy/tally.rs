@@ -3,7 +3,7 @@
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 
-use crate::worker;
+use crate::worker::Each;
 
 /// What is counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,25 +25,18 @@ pub enum Count {
 const KINDS: usize = 6;
 
 /// All counters of all workers.
-#[derive(Debug)]
-pub struct Tally(Box<[Cells]>);
+#[derive(Debug, Default)]
+pub struct Tally(Each<Cells>);
 
 /// Two cache lines: neighbours are fetched in pairs, and no two workers may share one.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 struct Cells([AtomicU64; KINDS]);
 
-impl Default for Tally {
-    fn default() -> Self {
-        Self((0..worker::expected()).map(|_| Cells::default()).collect())
-    }
-}
-
 impl Tally {
     /// Adds `number` to what this worker has counted.
     pub fn add(&self, what: Count, number: u64) {
-        let cells = self.0.get(worker::number() % self.0.len());
-        if let Some(cell) = cells.and_then(|cells| cells.0.get(what as usize)) {
+        if let Some(cell) = self.0.mine().0.get(what as usize) {
             cell.fetch_add(number, Relaxed);
         }
     }

@@ -37,8 +37,7 @@ pub fn start(shared: &Shared, client: Client, target: TcpStream, down: &[u8], re
     let early = Early { up: &buffer, down };
     record.opened();
     let tunnel = Tunnel { record, _permit: permit };
-    let Some(sweep) = shared.sweep() else { return };
-    shared.tracker.spawn(relay((leg, target), early, sweep, tunnel));
+    shared.tracker.spawn(relay((leg, target), early, shared.sweeps.mine(), tunnel));
 }
 
 #[cfg(test)]
