@@ -2,8 +2,8 @@
 //!
 //! A full or blocked standard output must not delay a single byte of a tunnel: every thread writes
 //! into a bounded buffer of its own, and one thread empties them all. The first line after a quiet
-//! time is written at once, the following ones together every [`GATHER`], so that a busy proxy is
-//! not woken for each. What does not fit is dropped, counted, and the count is written as soon as
+//! time is written at once, the following ones together every 50 ms, so that a busy proxy is not
+//! woken for each. What does not fit is dropped, counted, and the count is written as soon as
 //! there is room. The lines of one thread keep their order.
 
 use std::io::{self, Write};

@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -110,6 +111,7 @@ class Proxy:
         self._grown = threading.Condition()
         self._ended = False
         self._asked_to_stop = False
+        self._marks = 0
         self._reader = threading.Thread(target=self._collect, daemon=True)
         self._reader.start()
         self.port = int(self.wait_for_log(r"listening on 127\.0\.0\.1:(\d+)")[1])
@@ -159,6 +161,21 @@ class Proxy:
             found = self._grown.wait_for(lambda: self._search(pattern, since) or self._ended, DEADLINE)
         assert isinstance(found, re.Match), f"no line like {pattern!r} in the log:\n{''.join(self.log[since:])}"
         return found
+
+    def now_in_log(self) -> int:
+        """The number of the next line: everything that happened until now stands before it.
+
+        Lines are gathered and written a little late, so a request of a name of its own is waited for (it is refused for
+        its port before anybody looks the name up).
+        """
+        self._marks += 1
+        mark = f"mark-{self._marks}.example:25"
+        with socket.create_connection(self.address, DEADLINE) as client:
+            client.sendall(f"CONNECT {mark} HTTP/1.1\r\nHost: {mark}\r\n\r\n".encode())
+            while client.recv(4096):
+                client.shutdown(socket.SHUT_WR)
+        self.wait_for_log(re.escape(mark))
+        return len(self.log)
 
     def ask_to_stop(self) -> None:
         """Sends SIGTERM, but once: the second would end running transfers."""

@@ -8,7 +8,7 @@ from origin import Origin, Site
 
 
 def test_a_tunnel_is_one_line_that_names_its_target_and_its_user(curl: Curl, proxy: Proxy, origin: Origin):
-    since, site = len(proxy.log), Site(origin, "https")
+    since, site = proxy.now_in_log(), Site(origin, "https")
     curl(proxy, site.url("/hello"))
     line = proxy.wait_for_log(rf".*CONNECT.*{site.authority}.*", since)[0]
     assert proxy.user is None or re.search(rf"\b{proxy.user}\b", line), line
@@ -18,7 +18,7 @@ def test_a_tunnel_is_one_line_that_names_its_target_and_its_user(curl: Curl, pro
 def test_a_failure_is_one_line_with_the_word_of_the_proxy_status(
     curl: Curl, proxy: Proxy, site: Site, refusing_authority: str
 ):
-    since = len(proxy.log)
+    since = proxy.now_in_log()
     curl(proxy, f"{site.scheme}://{refusing_authority}/")
     line = proxy.wait_for_log(rf".*{refusing_authority}.*", since)[0]
     assert "connection_refused" in line
@@ -26,7 +26,7 @@ def test_a_failure_is_one_line_with_the_word_of_the_proxy_status(
 
 
 def test_queries_fields_and_bodies_stay_out_of_the_log(curl: Curl, proxy: Proxy, site: Site, refusing_authority: str):
-    since, private = len(proxy.log), ["-H", f"Authorization: Bearer {NEVER_LOGGED}", "-d", NEVER_LOGGED]
+    since, private = proxy.now_in_log(), ["-H", f"Authorization: Bearer {NEVER_LOGGED}", "-d", NEVER_LOGGED]
     curl(proxy, *private, site.url(f"/headers?key={NEVER_LOGGED}"))
     curl(proxy, *private, f"http://{refusing_authority}/?key={NEVER_LOGGED}")
     proxy.wait_for_log(site.authority, since)
