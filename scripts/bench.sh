@@ -11,9 +11,12 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
+# a removed package may have left its configuration behind, and then dpkg -s still knows it
+installed() { [ "$(dpkg-query -W -f='${db:Status-Status}' "$1" 2>/dev/null)" = installed ]; }
+
 apt() {
   local missing=()
-  for package in "$@"; do dpkg -s "$package" >/dev/null 2>&1 || missing+=("$package"); done
+  for package in "$@"; do installed "$package" || missing+=("$package"); done
   if ((${#missing[@]} == 0)); then return 0; fi
   if [ "$(id -u)" != 0 ]; then echo "needed: apt install ${missing[*]}" >&2; exit 2; fi
   DEBIAN_FRONTEND=noninteractive apt-get update -qq >/dev/null
@@ -23,7 +26,7 @@ apt() {
   DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null || true
   if $ours; then rm -f "$guard"; fi
   for package in "${missing[@]}"; do
-    dpkg -s "$package" >/dev/null 2>&1 || { echo "can't be installed: $package" >&2; exit 2; }
+    installed "$package" || { echo "can't be installed: $package" >&2; exit 2; }
   done
 }
 
@@ -69,8 +72,7 @@ fi
 [ "$(nproc)" -ge 2 ] || { echo "two cores are needed: one for the proxy, one for the load" >&2; exit 2; }
 apt haproxy tinyproxy squid privoxy
 echo "$(date -u +%F), $(uname -sr), $(grep -m1 'model name' /proc/cpuinfo | cut -d: -f2- | xargs), $(nproc) cores, load $(cut -d' ' -f1-3 /proc/loadavg)"
-haproxy -v | head -1
-tinyproxy -v
-squid -v | head -1
-privoxy --version 2>&1 | head -1
+for version in "haproxy -v" "tinyproxy -v" "squid -v" "privoxy --version"; do
+  $version 2>&1 | sed -n 1p # not head: it would break the pipe
+done
 isolated "$load" --json target/bench.json "$@"
