@@ -65,6 +65,8 @@ fn after_the_drain_time_tunnels_are_reset_and_the_log_says_so() {
     let (status, rest) = serve.finish();
     assert!(status.success() && rest.contains("ended=proxy/drain outcome=cut"), "{rest}");
     assert!(rest.contains("stopped: 1 connection cut"), "{rest}");
+    let last = rest.lines().last().unwrap();
+    assert!(last.contains("since the start: connections: 1, tunnels: 1,"), "{rest}");
 }
 
 #[test]

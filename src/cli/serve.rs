@@ -36,12 +36,15 @@ pub(super) fn run(layers: &Layers) -> ExitCode {
         Err(error) => return exit::line(format!("cannot start threads: {error}"), exit::USAGE),
     };
     let log = Arc::new(telling::open(&serve));
-    let journal = log.journal.clone();
-    let outcome = runtime.block_on(serve_until_stopped(serve, log, crew.handles()));
+    let outcome = runtime.block_on(serve_until_stopped(serve, Arc::clone(&log), crew.handles()));
     // What is still open is cut here; each tunnel writes its line.
     runtime.shutdown_timeout(LAST_WORDS);
     crew.end(LAST_WORDS);
-    journal.written(LAST_WORDS);
+    if outcome.is_ok() {
+        let dropped = log.journal.dropped();
+        tracing::info!("since the start: {}, log lines dropped: {dropped}", log.tally);
+    }
+    log.journal.written(LAST_WORDS);
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => exit::config(&blame(layers, &error)),
@@ -68,7 +71,7 @@ async fn serve_until_stopped(
     others: Vec<Handle>,
 ) -> Result<(), StartError> {
     let settings = serve.settings;
-    let server = Server::bind(settings.clone(), Arc::clone(&log), others).await?;
+    let server = Server::bind(settings.clone(), log, others).await?;
     let control = server.control();
     tracing::info!("sami-proxy {} starts", env!("CARGO_PKG_VERSION"));
     telling::explain(&settings, control.users());
@@ -98,7 +101,6 @@ async fn serve_until_stopped(
             tracing::warn!("stopped at once: {} cut", connections(control.open()));
         }
     }
-    tracing::info!("since the start: {}, log lines dropped: {}", log.tally, log.journal.dropped());
     Ok(())
 }
 

@@ -1,9 +1,8 @@
 //! Silence, measured for all tunnels by one timer.
 //!
 //! A tunnel that has a limit is listed here; it notes activity by a coarse clock that costs one
-//! load, and is woken when its time may be over. A limit is exceeded by a second at
-//! most.
-//! While nothing is listed there is no timer at all.
+//! load, and is woken when its time may be over. A limit is exceeded by a second at most. While
+//! nothing is listed there is no timer at all.
 
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::Relaxed;

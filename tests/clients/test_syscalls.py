@@ -40,8 +40,8 @@ SET_UP_AND_END = {
 @contextmanager
 def traced(proxy: Proxy, path: Path) -> Iterator[None]:
     """Records the system calls of `proxy` while the block runs."""
-    command = ["strace", "-f", "-qq", "-o", str(path), "-p", str(proxy._process.pid)]
-    tracer = subprocess.Popen([*command[:2], *command[3:]], stderr=subprocess.PIPE, text=True)
+    command = ["strace", "-f", "-o", str(path), "-p", str(proxy._process.pid)]
+    tracer = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     assert tracer.stderr is not None
     while "attached" not in (line := tracer.stderr.readline()):
         if not line:

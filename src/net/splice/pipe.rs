@@ -113,9 +113,7 @@ impl Held {
         self.bytes = self.bytes.saturating_sub(u32::try_from(moved).unwrap_or(u32::MAX));
         Ok(moved)
     }
-}
 
-impl Held {
     /// Takes the bytes back into user space.
     pub(super) fn spill(&mut self) -> io::Result<Vec<u8>> {
         let mut bytes = vec![0; self.bytes as usize];
