@@ -15,7 +15,16 @@ use crate::net::dial::dial;
 use crate::net::resolve::ResolveError;
 use crate::target::{Host, Target};
 
-/// Opens a connection to `target` for a client of that `trust`.
+/// Which connections will do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// A fresh one.
+    Fresh,
+    /// One that was kept, if there is one; its address was approved when it was dialed.
+    Kept,
+}
+
+/// A connection to `target` for a client of that `trust`.
 ///
 /// A refusal by name costs no look-up, a refusal by address sends no packet to it. One deadline
 /// holds for name and connection together.
@@ -30,10 +39,16 @@ use crate::target::{Host, Target};
 pub async fn open(
     shared: &Shared,
     target: &Target,
-    trust: Trust,
+    (trust, way): (Trust, Way),
     record: &mut Record,
 ) -> Result<Origin, Stop> {
     shared.policy.judge(target, trust).map_err(Stop::Refused)?;
+    if way == Way::Kept
+        && let Some(origin) = shared.origins.take(target)
+    {
+        note(&origin, record);
+        return Ok(origin);
+    }
     let start = Instant::now();
     let deadline = start + shared.settings.times.connect;
     let addresses = resolve(shared, target, deadline).await?;
@@ -57,26 +72,6 @@ pub async fn open(
         used: false,
     };
     note(&origin, record);
-    Ok(origin)
-}
-
-/// A kept connection to `target`, if there is one and the client may have it. Its address was
-/// approved when it was dialed.
-///
-/// # Errors
-///
-/// [`Stop::Refused`].
-pub fn reuse(
-    shared: &Shared,
-    target: &Target,
-    trust: Trust,
-    record: &mut Record,
-) -> Result<Option<Origin>, Stop> {
-    shared.policy.judge(target, trust).map_err(Stop::Refused)?;
-    let origin = shared.origins.take(target);
-    if let Some(origin) = &origin {
-        note(origin, record);
-    }
     Ok(origin)
 }
 

@@ -9,7 +9,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::net::leg::receive;
 use crate::proxy::access_log::Record;
 use crate::proxy::connection::Client;
-use crate::proxy::egress;
+use crate::proxy::egress::{self, Way};
 use crate::proxy::forward::{self, Afterwards, Answered};
 use crate::proxy::origins::Origin;
 use crate::proxy::policy::Trust;
@@ -137,32 +137,15 @@ async fn request(
         }
     }
     let trust = identity.trust();
-    if let Some(onward) = onward {
-        let reached = reach(&onward, trust, shared, &mut record).await;
-        return match reached {
-            Err(stop) => refuse(client, stop, refused, record).await,
-            Ok(origin) => forward(client, origin, (&onward, trust), shared, record).await,
-        };
-    }
-    match egress::open(shared, &target, trust, &mut record).await {
+    let repeatable = onward.as_ref().is_some_and(Onward::is_repeatable);
+    let way = if repeatable { Way::Kept } else { Way::Fresh };
+    match egress::open(shared, &target, (trust, way), &mut record).await {
         Err(stop) => refuse(client, stop, refused, record).await,
-        Ok(origin) => establish(client, origin.stream, shared, record).await,
+        Ok(origin) => match onward {
+            None => establish(client, origin.stream, shared, record).await,
+            Some(onward) => forward(client, origin, (&onward, trust), shared, record).await,
+        },
     }
-}
-
-/// A connection for `onward`: one that was kept, where the request could be repeated.
-async fn reach(
-    onward: &Onward<'_>,
-    trust: Trust,
-    shared: &Shared,
-    record: &mut Record,
-) -> Result<Origin, Stop> {
-    if onward.is_repeatable()
-        && let Some(origin) = egress::reuse(shared, &onward.target, trust, record)?
-    {
-        return Ok(origin);
-    }
-    egress::open(shared, &onward.target, trust, record).await
 }
 
 struct Request<'b> {
@@ -338,7 +321,8 @@ async fn forward(
         forward::exchange(&mut client, &mut origin, onward, shared, &mut record).await;
     if matches!(answered, Answered::Stale) {
         record.meter.take_back_up(0);
-        answered = match egress::open(shared, &onward.target, trust, &mut record).await {
+        let fresh = (trust, Way::Fresh);
+        answered = match egress::open(shared, &onward.target, fresh, &mut record).await {
             Err(stop) => Answered::Refused(stop),
             Ok(fresh) => {
                 origin = fresh;
