@@ -11,24 +11,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-# a removed package may have left its configuration behind, and then dpkg -s still knows it
-installed() { [ "$(dpkg-query -W -f='${db:Status-Status}' "$1" 2>/dev/null)" = installed ]; }
-
-apt() {
-  local missing=()
-  for package in "$@"; do installed "$package" || missing+=("$package"); done
-  if ((${#missing[@]} == 0)); then return 0; fi
-  if [ "$(id -u)" != 0 ]; then echo "needed: apt install ${missing[*]}" >&2; exit 2; fi
-  DEBIAN_FRONTEND=noninteractive apt-get update -qq >/dev/null
-  # A peer that is started as a service would run beside the measurement: Debian asks this program first.
-  local guard=/usr/sbin/policy-rc.d ours=false
-  if [ ! -e "$guard" ]; then printf '#!/bin/sh\nexit 101\n' >"$guard" && chmod +x "$guard" && ours=true; fi
-  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null || true
-  if $ours; then rm -f "$guard"; fi
-  for package in "${missing[@]}"; do
-    installed "$package" || { echo "can't be installed: $package" >&2; exit 2; }
-  done
-}
+. scripts/apt.sh
 
 # isolated COMMAND...: in a network namespace with loopback, many ports and a congestion control made for no real network
 isolated() {
@@ -44,13 +27,13 @@ isolated() {
 }
 
 command -v cargo >/dev/null || { echo "cargo is missing: https://rustup.rs" >&2; exit 2; }
-apt gcc libc6-dev iproute2 util-linux
+apt gcc libc6-dev iproute2 util-linux >&2 || exit 2
 cargo build --release --locked --quiet
 cargo build --release --locked --quiet --manifest-path benches/load/Cargo.toml --target-dir target/load
 load=target/load/release/load
 
 if [ "${1:-}" = --instructions ]; then
-  apt valgrind
+  apt valgrind python3 >&2 || exit 2
   if [ "${2:-}" = --record ]; then
     isolated "$load" --instructions --json benches/instructions.json
     exit
@@ -70,7 +53,7 @@ PYTHON
 fi
 
 [ "$(nproc)" -ge 2 ] || { echo "two cores are needed: one for the proxy, one for the load" >&2; exit 2; }
-apt haproxy tinyproxy squid privoxy
+apt haproxy tinyproxy squid privoxy >&2 || exit 2
 echo "$(date -u +%F), $(uname -sr), $(grep -m1 'model name' /proc/cpuinfo | cut -d: -f2- | xargs), $(nproc) cores, load $(cut -d' ' -f1-3 /proc/loadavg)"
 for version in "haproxy -v" "tinyproxy -v" "squid -v" "privoxy --version"; do
   $version 2>&1 | sed -n 1p # not head: it would break the pipe

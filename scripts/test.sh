@@ -45,18 +45,7 @@ count() { { grep -aoE "$1" "$2" || true; } | awk '{ sum += $1 } END { print sum 
 
 have() { command -v "$1" >/dev/null 2>&1; }
 
-# a removed package may have left its configuration behind, and then dpkg -s still knows it
-installed() { [ "$(dpkg-query -W -f='${db:Status-Status}' "$1" 2>/dev/null)" = installed ]; }
-
-# apt NAME...: installs Debian packages where that is possible
-apt() {
-  local missing=()
-  for package in "$@"; do installed "$package" || missing+=("$package"); done
-  if ((${#missing[@]} == 0)); then return 0; fi
-  if ! have apt-get || [ "$(id -u)" != 0 ]; then echo "not root, or no apt: ${missing[*]}"; return 1; fi
-  DEBIAN_FRONTEND=noninteractive apt-get update -qq >/dev/null &&
-    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
-}
+. scripts/apt.sh
 
 # ring builds a little C, whatever is tested
 have cc || apt gcc libc6-dev || { echo "a C compiler is missing: apt install gcc libc6-dev" >&2; exit 2; }
