@@ -3,10 +3,10 @@
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 
-use tokio::io::ReadBuf;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::task::yield_now;
 
-use super::leg::Leg;
+use super::leg::Stream;
 use super::scratch::{self, SCRATCH};
 use super::splice::{Conduit, Step};
 
@@ -58,10 +58,10 @@ impl Direction {
 
     /// Moves what can be moved now; the waker is registered for what can't. `other` is how far the
     /// opposite direction is.
-    pub(super) fn poll<R: Leg, W: Leg>(
+    pub(super) fn poll(
         &mut self,
         cx: &mut Context<'_>,
-        (reader, writer): (&mut R, &mut W),
+        (reader, writer): (&mut Stream, &mut Stream),
         other: Stage,
     ) -> Result<(), Broken> {
         let turn = self.moved + TURN as u64;
@@ -94,11 +94,11 @@ impl Direction {
     }
 
     /// One read, written at once.
-    fn copy<R: Leg, W: Leg>(
+    fn copy(
         &mut self,
         cx: &mut Context<'_>,
-        reader: &mut R,
-        writer: &mut W,
+        reader: &mut Stream,
+        writer: &mut Stream,
     ) -> Poll<Result<(), Broken>> {
         scratch::with(|scratch| {
             let mut buffer = ReadBuf::new(scratch);
@@ -131,10 +131,10 @@ impl Direction {
         self.flushed = true;
     }
 
-    fn throw_away<R: Leg>(
+    fn throw_away(
         &mut self,
         cx: &mut Context<'_>,
-        reader: &mut R,
+        reader: &mut Stream,
     ) -> Poll<Result<(), Broken>> {
         scratch::with(|scratch| {
             let mut buffer = ReadBuf::new(scratch);
@@ -147,11 +147,11 @@ impl Direction {
     }
 
     /// One step through the kernel; back to copying when that is not possible or not worth it.
-    fn splice<R: Leg, W: Leg>(
+    fn splice(
         &mut self,
         cx: &mut Context<'_>,
-        reader: &R,
-        writer: &W,
+        reader: &Stream,
+        writer: &Stream,
     ) -> Poll<Result<(), Broken>> {
         let (Some(from), Some(to)) = (reader.bare(), writer.bare()) else {
             self.bulk = false;
@@ -166,10 +166,10 @@ impl Direction {
         Poll::Ready(Ok(()))
     }
 
-    fn write_rest<W: Leg>(
+    fn write_rest(
         &mut self,
         cx: &mut Context<'_>,
-        writer: &mut W,
+        writer: &mut Stream,
     ) -> Poll<Result<(), Broken>> {
         let Some(rest) = &mut self.rest else { return Poll::Ready(Ok(())) };
         self.flushed = false;
@@ -186,7 +186,7 @@ impl Direction {
         }
     }
 
-    fn end<W: Leg>(&mut self, cx: &mut Context<'_>, writer: &mut W) -> Poll<Result<(), Broken>> {
+    fn end(&mut self, cx: &mut Context<'_>, writer: &mut Stream) -> Poll<Result<(), Broken>> {
         let shut = ready!(Pin::new(writer).poll_shutdown(cx));
         self.stage = Stage::Done;
         self.flushed = true;
@@ -194,7 +194,7 @@ impl Direction {
     }
 
     /// Pushes out what a writer with a buffer of its own (TLS) still holds.
-    fn flush<W: Leg>(&mut self, cx: &mut Context<'_>, writer: &mut W) -> Result<(), Broken> {
+    fn flush(&mut self, cx: &mut Context<'_>, writer: &mut Stream) -> Result<(), Broken> {
         if !self.flushed {
             match Pin::new(writer).poll_flush(cx) {
                 Poll::Ready(Ok(())) => self.flushed = true,

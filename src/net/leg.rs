@@ -10,7 +10,7 @@ use bytes::BytesMut;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio_rustls::server::TlsStream;
+use tokio_rustls::TlsStream;
 
 use super::scratch;
 
@@ -24,54 +24,33 @@ const KEEPALIVE: TcpKeepalive =
 #[cfg(any(target_os = "linux", target_os = "android"))]
 const USER_TIMEOUT: Duration = Duration::from_secs(120);
 
-/// A stream with a TCP socket under it.
-pub trait Leg: AsyncRead + AsyncWrite + Unpin {
-    /// The socket, for options and addresses only.
-    fn tcp(&self) -> &TcpStream;
-
-    /// The socket, when its bytes are the stream's bytes: no TLS in between.
-    fn bare(&self) -> Option<&TcpStream>;
-
-    /// Makes the coming close a reset: data in flight is dropped and the peer sees an error, not
-    /// an end.
-    fn reset_on_close(&self) {
-        // A socket that refuses the option is already dead.
-        drop(SockRef::from(self.tcp()).set_linger(Some(Duration::ZERO)));
-    }
-}
-
-impl Leg for TcpStream {
-    fn tcp(&self) -> &TcpStream {
-        self
-    }
-
-    fn bare(&self) -> Option<&TcpStream> {
-        Some(self)
-    }
-}
-
-/// A client's connection.
+/// A connection: a client's, a target's, a parent's.
 #[derive(Debug)]
-pub enum ClientLeg {
-    /// As it was accepted.
+pub enum Stream {
+    /// TCP and nothing else.
     Tcp(TcpStream),
-    /// TLS ends here.
+    /// One end of TLS is here.
     Tls(Box<TlsStream<TcpStream>>),
 }
 
-impl Leg for ClientLeg {
-    fn tcp(&self) -> &TcpStream {
-        match self {
-            Self::Tcp(stream) => stream,
-            Self::Tls(stream) => stream.get_ref().0,
-        }
-    }
-
-    fn bare(&self) -> Option<&TcpStream> {
+impl Stream {
+    /// The socket, when its bytes are the stream's bytes: nothing in between.
+    pub fn bare(&self) -> Option<&TcpStream> {
         match self {
             Self::Tcp(stream) => Some(stream),
             Self::Tls(_) => None,
         }
+    }
+
+    /// Makes the coming close a reset: data in flight is dropped and the peer sees an error, not
+    /// an end.
+    pub fn reset_on_close(&self) {
+        let socket = match self {
+            Self::Tcp(stream) => stream,
+            Self::Tls(stream) => stream.get_ref().0,
+        };
+        // A socket that refuses the option is already dead.
+        drop(SockRef::from(socket).set_linger(Some(Duration::ZERO)));
     }
 }
 
@@ -120,7 +99,7 @@ pub async fn receive<R: AsyncRead + Unpin>(
     .await
 }
 
-impl AsyncRead for ClientLeg {
+impl AsyncRead for Stream {
     fn poll_read(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -133,7 +112,7 @@ impl AsyncRead for ClientLeg {
     }
 }
 
-impl AsyncWrite for ClientLeg {
+impl AsyncWrite for Stream {
     fn poll_write(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,

@@ -12,7 +12,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll, ready};
 
 use super::direction::{Broken, Direction, Stage};
-use super::leg::Leg;
+use super::leg::Stream;
 use super::meter::Meter;
 use super::sweep::{Patience, Sweep, Watch};
 
@@ -75,12 +75,12 @@ pub trait Account: Unpin {
 /// # Cancel safety
 ///
 /// Dropping the future resets both sides; the meter of `account` holds what had passed.
-pub fn relay<C: Leg, T: Leg, A: Account>(
-    legs: (C, T),
+pub fn relay<A: Account>(
+    legs: (Stream, Stream),
     early: Early<'_>,
     sweep: &Arc<Sweep>,
     account: A,
-) -> impl Future<Output = ()> + use<C, T, A> {
+) -> impl Future<Output = ()> + use<A> {
     // The head of a WebSocket has been counted already.
     let (up, down) = (account.meter().up(), account.meter().down());
     Relay {
@@ -97,8 +97,8 @@ pub fn relay<C: Leg, T: Leg, A: Account>(
 
 /// A tunnel in its task: written by hand, because an `async fn` keeps what it was given a second
 /// time beside what it makes of it, for as long as the tunnel lives.
-struct Relay<C: Leg, T: Leg, A: Account> {
-    legs: Legs<C, T>,
+struct Relay<A: Account> {
+    legs: Legs,
     up: Direction,
     down: Direction,
     first_fin: Option<Side>,
@@ -111,13 +111,13 @@ struct Relay<C: Leg, T: Leg, A: Account> {
 }
 
 /// Both sockets; unless everything ended in order, closing them is a reset.
-struct Legs<C: Leg, T: Leg> {
-    client: C,
-    target: T,
+struct Legs {
+    client: Stream,
+    target: Stream,
     in_order: bool,
 }
 
-impl<C: Leg, T: Leg> Drop for Legs<C, T> {
+impl Drop for Legs {
     fn drop(&mut self) {
         if !self.in_order {
             self.client.reset_on_close();
@@ -126,7 +126,7 @@ impl<C: Leg, T: Leg> Drop for Legs<C, T> {
     }
 }
 
-impl<C: Leg, T: Leg, A: Account> Future for Relay<C, T, A> {
+impl<A: Account> Future for Relay<A> {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
@@ -137,7 +137,7 @@ impl<C: Leg, T: Leg, A: Account> Future for Relay<C, T, A> {
     }
 }
 
-impl<C: Leg, T: Leg, A: Account> Relay<C, T, A> {
+impl<A: Account> Relay<A> {
     /// Both directions, and then the clock.
     fn carry(&mut self, cx: &mut Context<'_>) -> Poll<Ended> {
         let this = self;
@@ -211,10 +211,7 @@ impl<C: Leg, T: Leg, A: Account> Relay<C, T, A> {
 
 #[cfg(test)]
 mod tests {
-    use tokio::net::TcpStream;
-
     use super::{Account, Ended, Meter, Relay};
-    use crate::net::leg::ClientLeg;
 
     struct Nobody(Meter);
 
@@ -230,7 +227,7 @@ mod tests {
 
     #[test]
     fn a_tunnel_is_small() {
-        let size = size_of::<Relay<ClientLeg, TcpStream, Nobody>>();
+        let size = size_of::<Relay<Nobody>>();
         println!("a relay is {size} bytes, {} of them its meter", size_of::<Meter>());
         assert!(size <= 260, "{size}");
     }

@@ -21,7 +21,7 @@ use super::settings::Limits;
 use super::spread::Seat;
 use super::stop::Stop;
 use super::tally::Count;
-use crate::net::leg::{ClientLeg, INHERITED, prepare};
+use crate::net::leg::{INHERITED, Stream, prepare};
 
 /// After accept failed for want of descriptors: long enough not to spin, short enough not to be
 /// noticed.
@@ -153,7 +153,7 @@ fn refuse(shared: &Arc<Shared>, stream: TcpStream, peer: SocketAddr, stop: Stop)
     record.stopped(stop, Persist::Close);
     let Ok(place) = Arc::clone(&shared.door.refusals).try_acquire_owned() else { return };
     let permit = Permit { _place: place, _seat: None, _client: None };
-    let leg = ClientLeg::Tcp(stream);
+    let leg = Stream::Tcp(stream);
     let mut client = Client { leg, buffer: BytesMut::new(), peer, permit };
     shared.tracker.spawn(async move {
         // Who does not take the answer loses nothing.

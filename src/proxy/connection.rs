@@ -14,7 +14,7 @@ use tokio_rustls::TlsAcceptor;
 use super::accept::Permit;
 use super::front;
 use super::server::Shared;
-use crate::net::leg::{ClientLeg, receive};
+use crate::net::leg::{Stream, receive};
 use crate::net::tls::HANDSHAKE_RECORD;
 
 /// How much a client may still send after our last answer before we stop listening, and for how
@@ -26,7 +26,7 @@ const LINGER: (usize, Duration) = (16 << 20, Duration::from_secs(2));
 #[derive(Debug)]
 pub struct Client {
     /// The socket.
-    pub leg: ClientLeg,
+    pub leg: Stream,
     /// Received, not yet understood.
     pub buffer: BytesMut,
     /// Where it comes from; an IPv4 address is never shown as an IPv6 one.
@@ -46,17 +46,17 @@ pub async fn serve(shared: Arc<Shared>, stream: TcpStream, peer: SocketAddr, per
     }
 }
 
-async fn open(shared: &Shared, stream: TcpStream) -> io::Result<ClientLeg> {
-    let Some(tls) = &shared.tls else { return Ok(ClientLeg::Tcp(stream)) };
+async fn open(shared: &Shared, stream: TcpStream) -> io::Result<Stream> {
+    let Some(tls) = &shared.tls else { return Ok(Stream::Tcp(stream)) };
     let times = &shared.settings.times;
     let mut first = [0];
     timeout(times.header, stream.peek(&mut first)).await??;
     if first != [HANDSHAKE_RECORD] {
-        return Ok(ClientLeg::Tcp(stream));
+        return Ok(Stream::Tcp(stream));
     }
     let stream =
         timeout(times.handshake, TlsAcceptor::from(Arc::clone(tls)).accept(stream)).await??;
-    Ok(ClientLeg::Tls(Box::new(stream)))
+    Ok(Stream::Tls(Box::new(stream.into())))
 }
 
 impl Client {

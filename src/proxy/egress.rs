@@ -12,6 +12,7 @@ use super::server::Shared;
 use super::stop::Stop;
 use crate::failure::Failure;
 use crate::net::dial::dial;
+use crate::net::leg::Stream;
 use crate::net::resolve::ResolveError;
 use crate::target::{Host, Target};
 
@@ -64,7 +65,7 @@ pub async fn open(
     record.connect = Some(start.elapsed().into());
     let egress = stream.local_addr().ok().map(|ours| ours.ip());
     let origin = Origin {
-        stream,
+        stream: Stream::Tcp(stream),
         target: target.clone(),
         dialed,
         egress,

@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 use tokio::time::sleep;
 
 use super::access_log::Record;
@@ -20,7 +20,8 @@ use super::rewrite::{self, Onward, Reader};
 use super::server::Shared;
 use super::stop::Stop;
 use crate::failure::Failure;
-use crate::net::leg::{ClientLeg, Leg, receive};
+use crate::net::halves::{Reading, Writing};
+use crate::net::leg::receive;
 use crate::wire::http1::framing::{Body, response_body};
 use crate::wire::http1::head::{HeadScan, ResponseHead, Version, parse_response};
 
@@ -79,16 +80,7 @@ pub async fn exchange(
         uploaded: AtomicBool::new(false),
         answering: AtomicBool::new(false),
     };
-    let end = {
-        let (from_origin, to_origin) = origin.stream.split();
-        let origin = (from_origin, to_origin);
-        match &mut client.leg {
-            ClientLeg::Tcp(stream) => job.run(stream.split(), origin, &mut client.buffer).await,
-            ClientLeg::Tls(stream) => {
-                job.run(tokio::io::split(stream), origin, &mut client.buffer).await
-            }
-        }
-    };
+    let end = job.run(client.leg.split(), origin.stream.split(), &mut client.buffer).await;
     let answering = job.answering.load(Relaxed);
     match end {
         End::Complete(status, persist, afterwards) => {
@@ -167,18 +159,12 @@ enum Uploaded {
 
 impl Job<'_> {
     /// Both directions at once, until the answer is complete.
-    async fn run<R, W, O, P>(
+    async fn run(
         &self,
-        (from_client, to_client): (R, W),
-        (from_origin, to_origin): (O, P),
+        (from_client, to_client): (Reading<'_>, Writing<'_>),
+        (from_origin, to_origin): (Reading<'_>, Writing<'_>),
         buffer: &mut BytesMut,
-    ) -> End
-    where
-        R: AsyncRead + Unpin,
-        W: AsyncWrite + Unpin,
-        O: AsyncRead + Unpin,
-        P: AsyncWrite + Unpin,
-    {
+    ) -> End {
         let mut upload = std::pin::pin!(self.upload(from_client, to_origin, buffer));
         let mut download = std::pin::pin!(self.download(from_origin, to_client));
         let (mut uploading, mut half_closed) = (true, false);
@@ -201,11 +187,12 @@ impl Job<'_> {
     }
 
     /// The request, and then whatever the client sends ahead.
-    async fn upload<R, P>(&self, mut from: R, mut to: P, buffer: &mut BytesMut) -> Uploaded
-    where
-        R: AsyncRead + Unpin,
-        P: AsyncWrite + Unpin,
-    {
+    async fn upload(
+        &self,
+        mut from: Reading<'_>,
+        mut to: Writing<'_>,
+        buffer: &mut BytesMut,
+    ) -> Uploaded {
         let pump = Pump { body: self.onward.body, unchunk: false, note: |n| self.up(n) };
         match pump.run((&mut from, &mut to), buffer, self.onward.encode(self.via)).await {
             Ok(()) => self.uploaded.store(true, Relaxed),
@@ -225,11 +212,7 @@ impl Job<'_> {
     }
 
     /// Interim responses, then the final one.
-    async fn download<O, W>(&self, mut from: O, mut to: W) -> End
-    where
-        O: AsyncRead + Unpin,
-        W: AsyncWrite + Unpin,
-    {
+    async fn download(&self, mut from: Reading<'_>, mut to: Writing<'_>) -> End {
         let mut buffer = BytesMut::new();
         for count in 0..MAX_INTERIM {
             let bytes = match read_head(&mut from, &mut buffer).await {
@@ -272,16 +255,12 @@ impl Job<'_> {
     }
 
     /// The final response.
-    async fn deliver<O, W>(
+    async fn deliver(
         &self,
         head: &ResponseHead<'_>,
-        (mut from, mut to): (O, W),
+        (mut from, mut to): (Reading<'_>, Writing<'_>),
         mut buffer: BytesMut,
-    ) -> End
-    where
-        O: AsyncRead + Unpin,
-        W: AsyncWrite + Unpin,
-    {
+    ) -> End {
         let request = &self.onward.head;
         let Ok(body) = response_body(request.method, head.status, head.version, &head.fields)
         else {
@@ -346,10 +325,7 @@ fn says_idle(head: &ResponseHead<'_>) -> bool {
     head.status == 408 && head.fields.lists("connection", "close")
 }
 
-async fn read_head<O: AsyncRead + Unpin>(
-    from: &mut O,
-    buffer: &mut BytesMut,
-) -> Result<Vec<u8>, Failure> {
+async fn read_head(from: &mut Reading<'_>, buffer: &mut BytesMut) -> Result<Vec<u8>, Failure> {
     let mut scan = HeadScan::default();
     loop {
         match scan.advance(buffer) {

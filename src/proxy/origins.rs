@@ -14,10 +14,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use socket2::SockRef;
-use tokio::net::TcpStream;
 use tokio::sync::Notify;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
+use crate::net::leg::Stream;
 use crate::target::Target;
 use crate::worker::Each;
 
@@ -36,7 +36,7 @@ pub const MOST: usize = 128;
 #[derive(Debug)]
 pub struct Origin {
     /// The socket.
-    pub stream: TcpStream,
+    pub stream: Stream,
     /// Where it leads.
     pub target: Target,
     /// The address that was dialed.
@@ -72,8 +72,9 @@ impl Kept {
     /// Still open, and nothing was said out of turn: what is there already would be taken for the
     /// answer to the next request. The kernel is asked; the runtime may not have heard of it yet.
     fn is_fit(&self, now: Instant) -> bool {
-        let socket = SockRef::from(&self.origin.stream);
-        let peeked = socket.peek(&mut [MaybeUninit::uninit()]);
+        // Under TLS nobody can tell.
+        let Some(socket) = self.origin.stream.bare() else { return false };
+        let peeked = SockRef::from(socket).peek(&mut [MaybeUninit::uninit()]);
         now < self.until && peeked.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
     }
 }
@@ -167,6 +168,7 @@ mod tests {
     use tokio::time::{Instant, advance};
 
     use super::{KEPT_FOR, OLDEST, Origin, Origins, PER_TARGET};
+    use crate::net::leg::Stream;
     use crate::target::Target;
 
     async fn connection(listener: &TcpListener) -> (Origin, TcpStream) {

@@ -1,11 +1,10 @@
 //! A tunnel: both legs are there, from now on bytes are only carried.
 
-use tokio::net::TcpStream;
-
 use super::accept::Permit;
 use super::access_log::Record;
 use super::connection::Client;
 use super::server::Shared;
+use crate::net::leg::Stream;
 use crate::net::meter::Meter;
 use crate::net::relay::{Account, Early, Ended, relay};
 
@@ -32,7 +31,7 @@ impl Account for Tunnel {
 /// Hands both legs to a task of their own, which is small: what was needed to set the tunnel up
 /// is freed with the caller. `down` is what the target has said already; what the client has said
 /// is still in its buffer.
-pub fn start(shared: &Shared, client: Client, target: TcpStream, down: &[u8], record: Record) {
+pub fn start(shared: &Shared, client: Client, target: Stream, down: &[u8], record: Record) {
     let Client { leg, buffer, permit, .. } = client;
     let early = Early { up: &buffer, down };
     record.opened();

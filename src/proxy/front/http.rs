@@ -3,10 +3,9 @@
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
-use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
-use crate::net::leg::receive;
+use crate::net::leg::{Stream, receive};
 use crate::proxy::access_log::Record;
 use crate::proxy::connection::Client;
 use crate::proxy::egress::{self, Way};
@@ -296,7 +295,7 @@ async fn answer(
 /// Answers `CONNECT` and lets the bytes flow.
 async fn establish(
     mut client: Client,
-    target: TcpStream,
+    target: Stream,
     shared: &Shared,
     mut record: Record,
 ) -> Option<Client> {
