@@ -12,7 +12,6 @@ use super::server::Shared;
 use super::stop::Stop;
 use crate::failure::Failure;
 use crate::net::dial::dial;
-use crate::net::leg::Stream;
 use crate::net::resolve::ResolveError;
 use crate::target::{Host, Target};
 
@@ -65,7 +64,7 @@ pub async fn open(
     record.connect = Some(start.elapsed().into());
     let egress = stream.local_addr().ok().map(|ours| ours.ip());
     let origin = Origin {
-        stream: Stream::Tcp(stream),
+        stream: stream.into(),
         target: target.clone(),
         dialed,
         egress,

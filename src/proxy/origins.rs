@@ -168,7 +168,6 @@ mod tests {
     use tokio::time::{Instant, advance};
 
     use super::{KEPT_FOR, OLDEST, Origin, Origins, PER_TARGET};
-    use crate::net::leg::Stream;
     use crate::target::Target;
 
     async fn connection(listener: &TcpListener) -> (Origin, TcpStream) {
@@ -176,7 +175,8 @@ mod tests {
         let (stream, accepted) = tokio::join!(TcpStream::connect(dialed), listener.accept());
         let target = Target::from_authority("a.example:80").unwrap();
         let (stream, born) = (stream.unwrap(), Instant::now());
-        let origin = Origin { stream, target, dialed, egress: None, born, used: false };
+        let origin =
+            Origin { stream: stream.into(), target, dialed, egress: None, born, used: false };
         (origin, accepted.unwrap().0)
     }
 
@@ -196,7 +196,10 @@ mod tests {
             end.write_all(say).await.unwrap();
             end.shutdown().await.unwrap();
             // Not one.stream.readable(): nobody has told the runtime's side of the socket.
-            while SockRef::from(&one.stream).peek(&mut [MaybeUninit::uninit()]).is_err() {
+            while SockRef::from(one.stream.bare().unwrap())
+                .peek(&mut [MaybeUninit::uninit()])
+                .is_err()
+            {
                 tokio::task::yield_now().await;
             }
             origins.put(one);
