@@ -50,6 +50,12 @@ failures! {
     HttpProtocolError = "http_protocol_error",
     /// The target switched protocols without being asked.
     HttpUpgradeFailed = "http_upgrade_failed",
+    /// The next hop refuses to go on.
+    DestinationUnavailable = "destination_unavailable",
+    /// The next hop's certificate is not the right one.
+    TlsCertificateError = "tls_certificate_error",
+    /// The TLS handshake with the next hop failed.
+    TlsProtocolError = "tls_protocol_error",
     /// The request has passed this proxy before.
     ProxyLoopDetected = "proxy_loop_detected",
     /// This proxy answers by itself; nothing failed on the way.

@@ -74,6 +74,15 @@ impl Target {
         Self::parse(text, NonZeroU16::new(80))
     }
 
+    /// Reads the authority of an `https` URI; an absent or empty port is 443 (RFC 9110 §4.2.2).
+    ///
+    /// # Errors
+    ///
+    /// [`TargetError`], the first rule that is broken.
+    pub fn from_https_authority(text: &str) -> Result<Self, TargetError> {
+        Self::parse(text, NonZeroU16::new(443))
+    }
+
     fn parse(text: &str, default: Option<NonZeroU16>) -> Result<Self, TargetError> {
         if text.contains('@') {
             return Err(TargetError::Userinfo);

@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 
 /// Module → what it may import of this crate.
 const MAY_USE: &[(&str, &[&str])] = &[
-    ("cli", &["cli", "config", "journal", "net", "proxy", "worker"]),
+    ("cli", &["cli", "config", "journal", "net", "proxy", "wire", "worker"]),
     ("config", &["config", "net", "proxy", "secret", "target"]),
     ("proxy", &["failure", "journal", "net", "proxy", "secret", "target", "wire", "worker"]),
-    ("net", &["failure", "net", "target", "wire", "worker"]),
+    ("net", &["failure", "net", "secret", "target", "wire", "worker"]),
     ("wire", &["secret", "target", "wire"]),
     ("journal", &["worker"]),
     ("worker", &[]),

@@ -515,7 +515,7 @@ async fn requests_to_the_proxy_itself_are_few() {
         answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.ends_with("\r\n\r\nok\n"),
         "{answer}"
     );
-    for line in ["GET / ", "POST /healthz ", "OPTIONS * ", "GET //evil.example/ "] {
+    for line in ["GET /index.php ", "POST /healthz ", "OPTIONS * ", "GET //evil.example/ "] {
         let answer =
             proxy.exchange(format!("{line}HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")).await;
         assert!(answer.starts_with("HTTP/1.1 404 "), "{line}: {answer}");

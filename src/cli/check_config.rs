@@ -8,14 +8,17 @@ use super::{exit, serve};
 use crate::config::table::{Row, TABLE};
 use crate::config::{Layers, convert};
 use crate::proxy::server::read_files;
+use crate::proxy::settings::Certificate;
 
 /// Prints every setting that has a value; exit 2 when one is wrong or a file is unusable.
 pub(super) fn run(layers: &Layers) -> ExitCode {
-    let serve = match convert(layers, crate::net::limits::raise_descriptor_limit()) {
-        Ok(serve) => serve,
+    let mut settings = match convert(layers, &serve::machine()) {
+        Ok(serve) => serve.settings,
         Err(error) => return exit::config(&error),
     };
-    if let Err(error) = read_files(&serve.settings) {
+    // It would be made now.
+    settings.tls.take_if(|certificate| matches!(certificate, Certificate::SelfSigned { .. }));
+    if let Err(error) = read_files(&settings) {
         return exit::config(&serve::blame(layers, &error));
     }
     for row in TABLE {
@@ -28,8 +31,17 @@ pub(super) fn run(layers: &Layers) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// The value; of a secret only what is before the colon, which is a user name.
+/// The value; of a secret only what is before the colon, which is a user name, and of a URL what is
+/// not between its scheme and its host.
 fn shown(row: &Row, value: &str) -> String {
+    if let Some((scheme, rest)) = value.split_once("://")
+        && row.secret
+    {
+        return match rest.rsplit_once('@') {
+            Some((_, place)) => format!("{scheme}://***@{place}"),
+            None => value.to_owned(),
+        };
+    }
     match value.split_once(':') {
         Some((user, _)) if row.secret => format!("{user}:***"),
         _ if row.secret => "***".to_owned(),

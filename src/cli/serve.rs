@@ -10,11 +10,12 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::crew::{self, Crew};
 use super::{exit, telling};
-use crate::config::{ConfigError, Layers, Origin, Serve, convert};
+use crate::config::{ConfigError, Layers, Machine, Origin, Serve, convert};
 use crate::net::limits::raise_descriptor_limit;
 use crate::proxy::access_log::AccessLog;
 use crate::proxy::server::Control;
-use crate::proxy::{Server, StartError};
+use crate::proxy::settings::Certificate;
+use crate::proxy::{Server, Settings, StartError};
 use crate::worker;
 
 /// How often the user file is looked at.
@@ -24,7 +25,7 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// Runs the proxy until it is told to stop.
 pub(super) fn run(layers: &Layers) -> ExitCode {
-    let serve = match convert(layers, raise_descriptor_limit()) {
+    let serve = match convert(layers, &machine()) {
         Ok(serve) => serve,
         Err(error) => return exit::config(&error),
     };
@@ -51,6 +52,22 @@ pub(super) fn run(layers: &Layers) -> ExitCode {
     }
 }
 
+/// What this machine offers; the limit of open files is raised as far as it goes.
+pub(super) fn machine() -> Machine {
+    Machine { descriptors: raise_descriptor_limit(), state_dir: state_dir() }
+}
+
+/// Where programs keep what they have made: systemd's, then this user's.
+pub(super) fn state_dir() -> Option<PathBuf> {
+    let of = |name: &str| std::env::var_os(name).filter(|it| !it.is_empty()).map(PathBuf::from);
+    if let Some(own) = of("STATE_DIRECTORY") {
+        return Some(own);
+    }
+    let users = if cfg!(windows) { of("LOCALAPPDATA") } else { of("XDG_STATE_HOME") };
+    let users = users.or_else(|| of("HOME").map(|home| home.join(".local/state")));
+    users.map(|folder| folder.join("sami-proxy"))
+}
+
 /// The error with the place where the setting was given.
 pub(super) fn blame(layers: &Layers, error: &StartError) -> ConfigError {
     let key = match error {
@@ -59,6 +76,7 @@ pub(super) fn blame(layers: &Layers, error: &StartError) -> ConfigError {
         | StartError::Listen(_)
         | StartError::Certificate(_)
         | StartError::UsersFile { .. }
+        | StartError::Upstream(_)
         | StartError::Names(_) => error.key(),
     };
     let origin = layers.get(key).map_or(Origin::Default(key), |given| given.origin.clone());
@@ -79,9 +97,10 @@ async fn serve_until_stopped(
         let tls = if settings.tls.is_some() { ", with TLS too" } else { "" };
         tracing::info!("listening on {address}{tls}");
     }
-    if let Some(path) = settings.access.users_file.clone() {
-        tokio::spawn(watch_users(control.clone(), path));
+    if let Some(pin) = control.pin() {
+        tracing::info!("the pin of the TLS certificate is {pin}");
     }
+    tokio::spawn(watch(control.clone(), Watched::of(&settings)));
     let mut signals = Signals::new();
     let running = tokio::spawn(server.run());
     signals.stop(&control).await;
@@ -108,31 +127,75 @@ fn connections(count: usize) -> String {
     format!("{count} connection{}", if count == 1 { "" } else { "s" })
 }
 
-/// Reads the user file again when it changes.
-async fn watch_users(control: Control, path: PathBuf) {
+/// Files that are read again when they change.
+struct Watched {
+    users: Vec<PathBuf>,
+    certificate: Vec<PathBuf>,
+}
+
+impl Watched {
+    fn of(settings: &Settings) -> Self {
+        let certificate = match &settings.tls {
+            Some(Certificate::Files { certificate, key }) => vec![certificate.clone(), key.clone()],
+            Some(Certificate::SelfSigned { .. }) | None => Vec::new(),
+        };
+        Self { users: settings.access.users_file.iter().cloned().collect(), certificate }
+    }
+}
+
+/// Reads the user file and the certificate again when they change.
+async fn watch(control: Control, watched: Watched) {
+    if watched.users.is_empty() && watched.certificate.is_empty() {
+        return;
+    }
     let mut ticks = interval(WATCH);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut known = fingerprint(&path);
+    let (mut users, mut certificate) =
+        (fingerprint(&watched.users), fingerprint(&watched.certificate));
     loop {
         ticks.tick().await;
-        let now = fingerprint(&path);
-        if now != known {
-            known = now;
-            reload(&control);
+        let now = fingerprint(&watched.users);
+        if now != users {
+            users = now;
+            reload_users(&control);
+        }
+        let now = fingerprint(&watched.certificate);
+        if now != certificate {
+            certificate = now;
+            reload_certificate(&control);
         }
     }
 }
 
-fn fingerprint(path: &PathBuf) -> Option<(SystemTime, u64)> {
-    let metadata = std::fs::metadata(path).ok()?;
-    Some((metadata.modified().ok()?, metadata.len()))
+fn fingerprint(paths: &[PathBuf]) -> Vec<Option<(SystemTime, u64)>> {
+    let of = |path: &PathBuf| {
+        let metadata = std::fs::metadata(path).ok()?;
+        Some((metadata.modified().ok()?, metadata.len()))
+    };
+    paths.iter().map(of).collect()
 }
 
-fn reload(control: &Control) {
+fn reload_users(control: &Control) {
     match control.reload_users() {
         Ok(users) => tracing::info!("users were read again: {users}"),
         Err(error) => tracing::error!("the users stay as they were: {error}"),
     }
+}
+
+fn reload_certificate(control: &Control) {
+    match control.reload_certificate() {
+        Ok(None) => {}
+        Ok(Some(pin)) => tracing::info!("the TLS certificate was read again; its pin is {pin}"),
+        // Certificate and key are two files: between the two they do not match.
+        Err(error) => tracing::error!("the TLS certificate stays as it was: {error}"),
+    }
+}
+
+/// SIGHUP: everything that can be read again is.
+#[cfg(unix)]
+fn reload(control: &Control) {
+    reload_users(control);
+    reload_certificate(control);
 }
 
 /// What the operating system tells us.

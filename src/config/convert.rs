@@ -9,14 +9,17 @@ use ipnet::IpNet;
 use tracing::Level;
 
 use super::layer::{Given, Layers, Origin};
-use super::{ConfigError, table};
+use super::{ConfigError, parent_url, table};
+use crate::net::parent::Protocol;
+use crate::net::pin::Pin;
 use crate::net::resolve::{Family, NameServer, Transport};
 use crate::net::sweep::Patience;
 use crate::proxy::Settings;
 use crate::proxy::access_log::Format;
 use crate::proxy::origins;
 use crate::proxy::policy::{Policy, Rule};
-use crate::proxy::settings::{Access, Limits, Times, TlsFiles};
+use crate::proxy::settings::{Access, Certificate, Limits, Page, ParentSettings, Times};
+use crate::proxy::upstream::Upstream;
 use crate::secret::Secret;
 use crate::target::{Host, Target};
 
@@ -33,12 +36,21 @@ pub struct Serve {
     pub log_level: Level,
 }
 
-/// Converts what was given. `descriptors` is the limit of open files.
+/// What the machine offers.
+#[derive(Debug, Clone, Default)]
+pub struct Machine {
+    /// The limit of open files.
+    pub descriptors: Option<u64>,
+    /// Where programs keep what they have made, for this user.
+    pub state_dir: Option<PathBuf>,
+}
+
+/// Converts what was given, on this `machine`.
 ///
 /// # Errors
 ///
 /// [`ConfigError`], the first value that is wrong, with its origin.
-pub fn convert(layers: &Layers, descriptors: Option<u64>) -> Result<Serve, ConfigError> {
+pub fn convert(layers: &Layers, machine: &Machine) -> Result<Serve, ConfigError> {
     let read = Reader(layers);
     Ok(Serve {
         settings: Settings {
@@ -55,10 +67,15 @@ pub fn convert(layers: &Layers, descriptors: Option<u64>) -> Result<Serve, Confi
             limits: Limits {
                 connections: read
                     .one("max-connections", auto_number)?
-                    .unwrap_or_else(|| connections_for(descriptors)),
+                    .unwrap_or_else(|| connections_for(machine.descriptors)),
                 per_client: read.one("max-per-client", number)?,
             },
-            tls: tls(&read)?,
+            tls: tls(&read, machine)?,
+            proxy_protocol_from: read.all("proxy-protocol-from", network)?,
+            upstream: upstream(&read)?,
+            no_upstream: read.all("no-upstream", parsed::<Rule>)?,
+            page: if read.one("no-page", switch)? { Page::Hidden } else { Page::Shown },
+            admin: read.maybe("admin", address)?,
         },
         workers: read.one("workers", auto_number)?,
         log_format: read.one("log-format", format)?,
@@ -98,18 +115,61 @@ fn times(read: &Reader<'_>) -> Result<Times, ConfigError> {
     })
 }
 
-fn tls(read: &Reader<'_>) -> Result<Option<TlsFiles>, ConfigError> {
+fn upstream(read: &Reader<'_>) -> Result<Option<ParentSettings>, ConfigError> {
+    let pin = read.maybe("upstream-pin", |text| Pin::parse(text).map_err(|it| it.to_string()))?;
+    let Some(parent) = read.maybe("upstream", parent_url::parse)? else {
+        return match read.0.get("upstream-pin") {
+            None => Ok(None),
+            Some(given) => Err(given.needs("upstream")),
+        };
+    };
+    let parent = ParentSettings { pin, ..parent };
+    match Upstream::new(&parent, &[]) {
+        Ok(_) => Ok(Some(parent)),
+        Err(error) => {
+            let key = if pin.is_some() && parent.protocol != Protocol::Https {
+                "upstream-pin"
+            } else {
+                "upstream"
+            };
+            let origin = read.0.get(key).map_or(Origin::Default(key), |it| it.origin.clone());
+            Err(ConfigError { origin, problem: error.to_string() })
+        }
+    }
+}
+
+fn tls(read: &Reader<'_>, machine: &Machine) -> Result<Option<Certificate>, ConfigError> {
+    if read.one("tls-self-signed", switch)? {
+        if let Some(given) = read.0.get("tls-cert") {
+            return Err(ConfigError {
+                origin: given.origin.clone(),
+                problem: "not beside --tls-self-signed: one certificate is enough".to_owned(),
+            });
+        }
+        return self_signed(read, machine).map(Some);
+    }
     let alone = |given: Option<&Given>, other: &str| match given {
-        Some(given) => Err(ConfigError {
-            origin: given.origin.clone(),
-            problem: format!("needs --{other} beside it"),
-        }),
+        Some(given) => Err(given.needs(other)),
         None => Ok(None),
     };
     match (read.maybe("tls-cert", path)?, read.maybe("tls-key", path)?) {
-        (Some(certificate), Some(key)) => Ok(Some(TlsFiles { certificate, key })),
+        (Some(certificate), Some(key)) => Ok(Some(Certificate::Files { certificate, key })),
         (_, None) => alone(read.0.get("tls-cert"), "tls-key"),
         (None, _) => alone(read.0.get("tls-key"), "tls-cert"),
+    }
+}
+
+fn self_signed(read: &Reader<'_>, machine: &Machine) -> Result<Certificate, ConfigError> {
+    let folder = match read.one("state-dir", path)? {
+        auto if auto.as_os_str() == "auto" => machine.state_dir.clone(),
+        folder => Some(folder),
+    };
+    match folder {
+        Some(folder) => Ok(Certificate::SelfSigned { folder }),
+        None => Err(ConfigError {
+            origin: Origin::Default("state-dir"),
+            problem: "is not known for this user; give one, to keep the certificate in".to_owned(),
+        }),
     }
 }
 
@@ -279,17 +339,21 @@ fn host_port(authority: &str, default: u16) -> Option<(Host, u16)> {
 mod tests {
     use std::time::Duration;
 
-    use super::{Serve, convert};
+    use super::{Machine, Serve, convert};
     use crate::config::Layers;
     use crate::net::resolve::{Family, Transport};
     use crate::proxy::origins;
+
+    fn machine() -> Machine {
+        Machine { descriptors: Some(1200), state_dir: Some("/var/lib/sami-proxy".into()) }
+    }
 
     fn with(flags: &[(&str, &str)]) -> Result<Serve, String> {
         let mut layers = Layers::defaults();
         for (key, value) in flags {
             layers.add_flag(key, &[(*value).to_owned()]);
         }
-        convert(&layers, Some(1200)).map_err(|error| error.to_string())
+        convert(&layers, &machine()).map_err(|error| error.to_string())
     }
 
     #[test]

@@ -50,6 +50,13 @@ pub struct Given {
     pub origin: Origin,
 }
 
+impl Given {
+    /// It makes no sense without `other`.
+    pub fn needs(&self, other: &str) -> ConfigError {
+        ConfigError { origin: self.origin.clone(), problem: format!("needs --{other} beside it") }
+    }
+}
+
 /// Everything that was given.
 #[derive(Debug, Default)]
 pub struct Layers(BTreeMap<&'static str, Given>);

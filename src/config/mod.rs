@@ -6,9 +6,10 @@
 
 pub mod convert;
 pub mod layer;
+pub mod parent_url;
 pub mod table;
 
-pub use convert::{Serve, convert};
+pub use convert::{Machine, Serve, convert};
 pub use layer::{Given, Layers, Origin};
 
 /// What is wrong with a setting, and where it was given.

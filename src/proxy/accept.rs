@@ -7,7 +7,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use bytes::BytesMut;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::sleep;
@@ -15,13 +14,14 @@ use tokio::time::sleep;
 use super::access_log::Record;
 use super::connection::{self, Client};
 use super::destinations::special;
-use super::reply::{self, Persist, Show};
+use super::door::Door;
+use super::reply::Persist;
 use super::server::Shared;
 use super::settings::Limits;
 use super::spread::Seat;
 use super::stop::Stop;
 use super::tally::Count;
-use crate::net::leg::{INHERITED, Stream, prepare};
+use crate::net::leg::{INHERITED, prepare};
 
 /// After accept failed for want of descriptors: long enough not to spin, short enough not to be
 /// noticed.
@@ -32,8 +32,9 @@ const REFUSALS: usize = 32;
 
 /// Counts connections.
 #[derive(Debug)]
-pub struct Door {
+pub struct Places {
     total: Arc<Semaphore>,
+    most: usize,
     refusals: Arc<Semaphore>,
     per_client: usize,
     clients: Arc<Mutex<HashMap<IpAddr, usize>>>,
@@ -46,7 +47,7 @@ pub struct Permit {
     _place: OwnedSemaphorePermit,
     _seat: Option<Seat>,
     /// Boxed: behind Docker's NAT hardly any connection has one.
-    _client: Option<Box<ClientPlace>>,
+    client: Option<Box<ClientPlace>>,
 }
 
 #[derive(Debug)]
@@ -67,12 +68,13 @@ impl Drop for ClientPlace {
     }
 }
 
-impl Door {
-    /// A door that lets `limits` in.
+impl Places {
+    /// Places for as many as `limits` let in.
     pub fn new(limits: Limits) -> Self {
         let total = limits.connections.min(Semaphore::MAX_PERMITS);
         Self {
             total: Arc::new(Semaphore::new(total)),
+            most: total,
             refusals: Arc::new(Semaphore::new(REFUSALS)),
             per_client: limits.per_client,
             clients: Arc::default(),
@@ -86,8 +88,34 @@ impl Door {
     ///
     /// [`Stop::Full`] or [`Stop::ClientFull`].
     fn admit(&self, peer: IpAddr) -> Result<Permit, Stop> {
+        let mut permit = self.admit_anyone()?;
+        self.seat_client(&mut permit, peer)?;
+        Ok(permit)
+    }
+
+    /// A place whose client is not known yet.
+    ///
+    /// # Errors
+    ///
+    /// [`Stop::Full`].
+    pub fn admit_anyone(&self) -> Result<Permit, Stop> {
         let place = Arc::clone(&self.total).try_acquire_owned().map_err(|_| Stop::Full)?;
-        Ok(Permit { _place: place, _seat: None, _client: self.admit_client(peer)? })
+        Ok(Permit { _place: place, _seat: None, client: None })
+    }
+
+    /// Counts `permit` among those of `peer`.
+    ///
+    /// # Errors
+    ///
+    /// [`Stop::ClientFull`].
+    pub fn seat_client(&self, permit: &mut Permit, peer: IpAddr) -> Result<(), Stop> {
+        permit.client = self.admit_client(peer)?;
+        Ok(())
+    }
+
+    /// Places that are taken.
+    pub fn taken(&self) -> usize {
+        self.most - self.total.available_permits()
     }
 
     /// Private and gateway addresses are not counted: behind Docker's NAT everybody has one.
@@ -116,7 +144,7 @@ pub async fn run(listener: TcpListener, shared: Arc<Shared>) {
             Ok((stream, peer)) => welcome(&shared, stream, peer),
             Err(error) => {
                 // The peer of one connection may be gone already; anything else is a shortage.
-                let count = shared.door.failures.fetch_add(1, Ordering::Relaxed);
+                let count = shared.places.failures.fetch_add(1, Ordering::Relaxed);
                 if count.is_power_of_two() || count == 0 {
                     tracing::warn!(%error, times = count + 1, "accept failed");
                 }
@@ -128,7 +156,9 @@ pub async fn run(listener: TcpListener, shared: Arc<Shared>) {
 
 fn welcome(shared: &Arc<Shared>, stream: TcpStream, peer: SocketAddr) {
     let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
-    if !shared.gate.admits(peer.ip()) {
+    // Who stands behind a load balancer is only known from its first bytes.
+    let balancer = shared.speaks_proxy_protocol(peer.ip());
+    if !balancer && !shared.gate.admits(peer.ip()) {
         tracing::debug!(client = %peer, "closed: not in --allow-client");
         return;
     }
@@ -136,11 +166,14 @@ fn welcome(shared: &Arc<Shared>, stream: TcpStream, peer: SocketAddr) {
         return;
     }
     shared.log.tally.add(Count::Connections, 1);
-    match shared.door.admit(peer.ip()) {
+    let admitted =
+        if balancer { shared.places.admit_anyone() } else { shared.places.admit(peer.ip()) };
+    match admitted {
         Ok(permit) => {
             let theirs = Arc::clone(shared);
             shared.spread.start(stream, &shared.tracker, move |stream, seat| {
-                connection::serve(theirs, stream, peer, Permit { _seat: Some(seat), ..permit })
+                let permit = Permit { _seat: Some(seat), ..permit };
+                connection::serve(theirs, Client::new(stream, peer, permit))
             });
         }
         Err(stop) => refuse(shared, stream, peer, stop),
@@ -149,43 +182,41 @@ fn welcome(shared: &Arc<Shared>, stream: TcpStream, peer: SocketAddr) {
 
 /// Says that the house is full, to a few at a time.
 fn refuse(shared: &Arc<Shared>, stream: TcpStream, peer: SocketAddr, stop: Stop) {
-    let mut record = Record::new(&shared.log, shared.next_id(), peer);
-    record.stopped(stop, Persist::Close);
-    let Ok(place) = Arc::clone(&shared.door.refusals).try_acquire_owned() else { return };
-    let permit = Permit { _place: place, _seat: None, _client: None };
-    let leg = Stream::Tcp(stream);
-    let mut client = Client { leg, buffer: BytesMut::new(), peer, permit };
-    shared.tracker.spawn(async move {
-        // Who does not take the answer loses nothing.
-        drop(client.send(&reply::answer(stop, Persist::Close, Show::Body)).await);
-        client.close().await;
-    });
+    let Ok(place) = Arc::clone(&shared.places.refusals).try_acquire_owned() else {
+        let mut record = Record::new(&shared.log, shared.next_id(), (peer, Door::Unknown));
+        record.stopped(&stop, Persist::Close);
+        return;
+    };
+    let permit = Permit { _place: place, _seat: None, client: None };
+    let client = Client::new(stream, peer, permit);
+    let theirs = Arc::clone(shared);
+    shared.tracker.spawn(async move { connection::turn_away(&theirs, client, stop).await });
 }
 
 #[cfg(test)]
 mod tests {
-    use super::Door;
+    use super::Places;
     use crate::proxy::settings::Limits;
     use crate::proxy::stop::Stop;
 
     #[test]
     fn places_are_given_back_and_counted_per_public_address() {
-        let door = Door::new(Limits { connections: 4, per_client: 2 });
+        let places = Places::new(Limits { connections: 4, per_client: 2 });
         let (one, two) = ("8.8.8.8".parse().unwrap(), "8.8.4.4".parse().unwrap());
-        let first = door.admit(one).unwrap();
-        let _second = door.admit(one).unwrap();
-        assert_eq!(door.admit(one).unwrap_err(), Stop::ClientFull);
-        let _third = door.admit(two).unwrap();
+        let first = places.admit(one).unwrap();
+        let _second = places.admit(one).unwrap();
+        assert_eq!(places.admit(one).unwrap_err(), Stop::ClientFull);
+        let _third = places.admit(two).unwrap();
         drop(first);
-        let _fourth = door.admit(one).unwrap();
-        let _fifth = door.admit("172.17.0.1".parse().unwrap()).unwrap();
-        assert_eq!(door.admit("172.17.0.1".parse().unwrap()).unwrap_err(), Stop::Full);
+        let _fourth = places.admit(one).unwrap();
+        let _fifth = places.admit("172.17.0.1".parse().unwrap()).unwrap();
+        assert_eq!(places.admit("172.17.0.1".parse().unwrap()).unwrap_err(), Stop::Full);
     }
 
     #[test]
     fn a_private_address_is_not_limited() {
-        let door = Door::new(Limits { connections: 100, per_client: 1 });
-        let places: Vec<_> = (0..50).map(|_| door.admit("172.17.0.1".parse().unwrap())).collect();
+        let places = Places::new(Limits { connections: 100, per_client: 1 });
+        let places: Vec<_> = (0..50).map(|_| places.admit("172.17.0.1".parse().unwrap())).collect();
         assert!(places.iter().all(Result::is_ok));
     }
 }

@@ -10,10 +10,11 @@ use std::sync::Arc;
 use tokio::time::Instant;
 use tracing::Level;
 
+use super::door::Door;
 use super::log_line::{Line, key};
 use super::reply::{Persist, status_of};
 use super::stop::Stop;
-use super::tally::{Count, Tally};
+use super::tally::{Count, Stage, Tally, Word};
 use crate::failure::Failure;
 use crate::journal::Journal;
 use crate::net::meter::{Lapse, Meter};
@@ -55,6 +56,8 @@ pub struct Record {
     pub id: u64,
     /// Where the client is, as this proxy sees it.
     pub client: SocketAddr,
+    /// How it came in.
+    pub door: Door,
     /// Who it says it is, once that is proved.
     pub user: Option<Box<str>>,
     method: Cow<'static, str>,
@@ -72,6 +75,7 @@ pub struct Record {
     pub meter: Meter,
     /// The status that the client got, where there is one.
     pub status: Option<u16>,
+    is_tunnel: bool,
     outcome: Outcome,
 }
 
@@ -79,7 +83,7 @@ pub struct Record {
 enum Outcome {
     /// Nobody has said how it ended: the task was dropped in mid-air.
     Cut,
-    Stopped(Stop, Persist),
+    Stopped(Word, Persist),
     Ended(Ended),
     /// The exchange is complete.
     Complete,
@@ -93,11 +97,12 @@ enum Outcome {
 
 impl Record {
     /// A record of a request that begins now.
-    pub fn new(log: &Arc<AccessLog>, id: u64, client: SocketAddr) -> Self {
+    pub fn new(log: &Arc<AccessLog>, id: u64, (client, door): (SocketAddr, Door)) -> Self {
         Self {
             log: Arc::clone(log),
             id,
             client,
+            door,
             user: None,
             method: "-".into(),
             target: None,
@@ -107,6 +112,7 @@ impl Record {
             connect: None,
             meter: Meter::new(Instant::now()),
             status: None,
+            is_tunnel: false,
             outcome: Outcome::Cut,
         }
     }
@@ -118,8 +124,9 @@ impl Record {
         self.method = usual.map_or_else(|| method.to_owned().into(), Cow::Borrowed);
     }
 
-    /// Counts a tunnel that begins.
-    pub fn opened(&self) {
+    /// A tunnel begins.
+    pub fn opened(&mut self) {
+        self.is_tunnel = true;
         self.log.tally.add(Count::Tunnels, 1);
     }
 
@@ -133,9 +140,12 @@ impl Record {
     }
 
     /// The request was not served; the client was told, and may stay or not.
-    pub const fn stopped(&mut self, stop: Stop, persist: Persist) {
+    pub fn stopped(&mut self, stop: &Stop, persist: Persist) {
         self.status = Some(status_of(stop).0);
-        self.outcome = Outcome::Stopped(stop, persist);
+        self.outcome = Outcome::Stopped(stop.word(), persist);
+        if let Some(reason) = stop.reason() {
+            self.log.tally.refused(reason);
+        }
     }
 
     /// The tunnel ended.
@@ -167,47 +177,61 @@ impl Record {
 
     fn verdict(&self) -> Verdict {
         match self.outcome {
-            Outcome::Complete => Verdict::fine("ok", "-"),
-            Outcome::Own => Verdict::fine("own_answer", "-"),
-            Outcome::Ended(Ended::Fin(Side::Client)) => Verdict::fine("ok", "client/fin"),
-            Outcome::Ended(Ended::Fin(Side::Target)) => Verdict::fine("ok", "target/fin"),
+            Outcome::Complete => Verdict::new(Word::Ok, "-"),
+            Outcome::Own => Verdict::new(Word::OwnAnswer, "-"),
+            Outcome::Ended(Ended::Fin(Side::Client)) => Verdict::new(Word::Ok, "client/fin"),
+            Outcome::Ended(Ended::Fin(Side::Target)) => Verdict::new(Word::Ok, "target/fin"),
             Outcome::Ended(Ended::Reset(Side::Client)) | Outcome::ClientGone => {
-                Verdict::fine("client_gone", "client/rst")
+                Verdict::new(Word::ClientGone, "client/rst")
             }
             Outcome::Ended(Ended::Reset(Side::Target)) => {
-                Verdict::error(Failure::ConnectionTerminated, "target/rst")
+                Verdict::new(Word::Failed(Failure::ConnectionTerminated), "target/rst")
             }
-            Outcome::Ended(Ended::TimedOut) => Verdict::fine("idle", "proxy/timeout"),
-            Outcome::Stopped(stop, persist) => {
+            Outcome::Ended(Ended::TimedOut) => Verdict::new(Word::Idle, "proxy/timeout"),
+            Outcome::Stopped(word, persist) => {
                 let ended = if persist == Persist::Close { "proxy/fin" } else { "-" };
-                match stop.normal() {
-                    Some(word) => Verdict::fine(word, ended),
-                    None => Verdict::error(stop.failure(), ended),
-                }
+                Verdict::new(word, ended)
             }
-            Outcome::Failed(failure) => Verdict::error(failure, "target/fin"),
+            Outcome::Failed(failure) => Verdict::new(Word::Failed(failure), "target/fin"),
             Outcome::Cut if std::thread::panicking() => {
-                Verdict::error(Failure::ProxyInternalError, "proxy/rst")
+                Verdict::new(Word::Failed(Failure::ProxyInternalError), "proxy/rst")
             }
-            Outcome::Cut => Verdict::fine("cut", "proxy/drain"),
+            Outcome::Cut => Verdict::new(Word::Cut, "proxy/drain"),
         }
     }
 
-    const fn count(&self) -> Option<Count> {
+    fn count(&self, word: Word) {
+        let tally = &self.log.tally;
         match self.outcome {
-            Outcome::Complete => Some(Count::Requests),
-            Outcome::Stopped(..) => Some(Count::Refusals),
+            Outcome::Complete => tally.add(Count::Requests, 1),
+            Outcome::Stopped(..) => tally.add(Count::Refusals, 1),
             Outcome::Cut
             | Outcome::Own
             | Outcome::Ended(_)
             | Outcome::ClientGone
-            | Outcome::Failed(_) => None,
+            | Outcome::Failed(_) => {}
+        }
+        if self.is_tunnel {
+            tally.add(Count::TunnelsEnded, 1);
+        }
+        tally.outcome(self.door, word);
+        let times = [
+            (Stage::Dns, self.dns),
+            (Stage::Connect, self.connect),
+            (Stage::FirstByte, self.meter.first_byte()),
+            (Stage::Total, Some(self.meter.age())),
+        ];
+        for (stage, time) in times {
+            if let Some(time) = time {
+                tally.took(stage, time);
+            }
         }
     }
 
     fn write(&self, line: &mut Line<'_>, verdict: &Verdict) {
         line.number(&key!("id"), Some(self.id));
         line.address(&key!("client"), Some(self.client));
+        line.text(&key!("door"), Some(self.door.word()));
         line.text(&key!("user"), self.user.as_deref());
         line.text(&key!("method"), Some(&self.method));
         line.target(&key!("target"), self.target.as_ref());
@@ -221,34 +245,32 @@ impl Record {
         line.number(&key!("up"), Some(self.meter.up()));
         line.number(&key!("down"), Some(self.meter.down()));
         line.text(&key!("ended"), Some(verdict.ended));
-        let key = if verdict.is_error { &key!("error") } else { &key!("outcome") };
-        line.text(key, Some(verdict.word));
+        let key = if verdict.is_error() { &key!("error") } else { &key!("outcome") };
+        line.text(key, Some(verdict.word.text()));
     }
 }
 
 struct Verdict {
-    is_error: bool,
-    word: &'static str,
+    word: Word,
+    /// By whom and how.
     ended: &'static str,
 }
 
 impl Verdict {
-    const fn fine(word: &'static str, ended: &'static str) -> Self {
-        Self { is_error: false, word, ended }
+    const fn new(word: Word, ended: &'static str) -> Self {
+        Self { word, ended }
     }
 
-    const fn error(failure: Failure, ended: &'static str) -> Self {
-        Self { is_error: true, word: failure.word(), ended }
+    const fn is_error(&self) -> bool {
+        matches!(self.word, Word::Failed(_))
     }
 }
 
 impl Drop for Record {
     fn drop(&mut self) {
-        if let Some(what) = self.count() {
-            self.log.tally.add(what, 1);
-        }
         let verdict = self.verdict();
-        let level = match (verdict.is_error, self.outcome) {
+        self.count(verdict.word);
+        let level = match (verdict.is_error(), self.outcome) {
             (true, _) => Level::ERROR,
             (false, Outcome::Own) => Level::DEBUG,
             (false, _) => Level::INFO,
@@ -274,6 +296,7 @@ mod tests {
 
     use crate::journal::Journal;
     use crate::net::relay::{Ended, Side};
+    use crate::proxy::door::Door;
     use crate::proxy::policy::Refusal;
     use crate::proxy::reply::Persist;
     use crate::proxy::stop::Stop;
@@ -298,7 +321,7 @@ mod tests {
         let journal = Journal::start(sink.clone(), |_| String::new());
         let log =
             Arc::new(AccessLog { journal, format, level: Level::INFO, tally: Tally::default() });
-        let mut record = Record::new(&log, 7, "192.0.2.1:5".parse().unwrap());
+        let mut record = Record::new(&log, 7, ("192.0.2.1:5".parse().unwrap(), Door::Http));
         fill(&mut record);
         drop(record);
         log.journal.written(std::time::Duration::from_secs(60));
@@ -313,13 +336,13 @@ mod tests {
             Record::client_gone,
             |record| record.ended(Ended::Fin(Side::Target)),
             |record| record.ended(Ended::TimedOut),
-            |record| record.stopped(Stop::CredentialsMissing, Persist::Keep),
+            |record| record.stopped(&Stop::CredentialsMissing, Persist::Keep),
         ];
         let bad: [fn(&mut Record); 4] = [
             |record| record.failed(Failure::HttpResponseIncomplete),
             |record| record.ended(Ended::Reset(Side::Target)),
-            |record| record.stopped(Stop::CredentialsWrong, Persist::Keep),
-            |record| record.stopped(Stop::Refused(Refusal::Stranger), Persist::Close),
+            |record| record.stopped(&Stop::CredentialsWrong, Persist::Keep),
+            |record| record.stopped(&Stop::Refused(Refusal::Stranger), Persist::Close),
         ];
         for format in [Format::Text, Format::Json] {
             for fill in fine {

@@ -68,7 +68,7 @@ fn delay(wrong: u32) -> Duration {
 }
 
 /// One household or one rented server has a whole /64 (RFC 6177).
-fn network_of(peer: IpAddr) -> IpAddr {
+pub(super) fn network_of(peer: IpAddr) -> IpAddr {
     match peer {
         IpAddr::V4(_) => peer,
         IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64)),

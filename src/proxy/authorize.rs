@@ -33,6 +33,34 @@ impl Identity {
     }
 }
 
+/// What a request has to say about who sent it.
+#[derive(Debug)]
+pub enum Offer<'b> {
+    /// `Proxy-Authorization`, if it is among these fields.
+    Fields(&'b Fields<'b>),
+    /// User name and password (RFC 1929).
+    Credentials(Credentials),
+    /// Nothing.
+    Nothing,
+}
+
+impl Offer<'_> {
+    fn credentials(self) -> Result<Credentials, Stop> {
+        match self {
+            Self::Nothing => Err(Stop::CredentialsMissing),
+            Self::Credentials(credentials) => Ok(credentials),
+            Self::Fields(fields) if !fields.has("proxy-authorization") => {
+                Err(Stop::CredentialsMissing)
+            }
+            Self::Fields(fields) => {
+                // More than one line: nobody can say which counts.
+                let value = fields.only("proxy-authorization").ok_or(Stop::CredentialsWrong)?;
+                basic_auth::parse(value).map_err(Stop::CredentialsUnreadable)
+            }
+        }
+    }
+}
+
 /// What decides about clients.
 #[derive(Debug)]
 pub struct Gate {
@@ -60,6 +88,11 @@ impl Gate {
         &self.access
     }
 
+    /// Whether everyone has to give credentials.
+    pub fn wants_credentials(&self) -> bool {
+        self.users.read().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
     /// How many users are configured.
     pub fn users(&self) -> usize {
         let users = self.users.read().unwrap_or_else(PoisonError::into_inner);
@@ -78,7 +111,7 @@ impl Gate {
         allowed.is_empty() || allowed.iter().any(|net| net.contains(&peer))
     }
 
-    /// Who sent a request with these `fields` from `peer`.
+    /// Who sent a request from `peer` with the credentials that it has to `offer`.
     ///
     /// Every request is judged anew: a connection has no identity. Wrong credentials are answered
     /// late when there were many from `peer`; missing ones never are, for many clients send none
@@ -87,17 +120,12 @@ impl Gate {
     /// # Errors
     ///
     /// [`Stop::CredentialsMissing`], [`Stop::CredentialsWrong`], [`Stop::CredentialsUnreadable`].
-    pub async fn identify(&self, fields: &Fields<'_>, peer: IpAddr) -> Result<Identity, Stop> {
+    pub async fn identify(&self, offer: Offer<'_>, peer: IpAddr) -> Result<Identity, Stop> {
         let users = self.users.read().unwrap_or_else(PoisonError::into_inner).clone();
         let Some(users) = users else {
             return Ok(Identity { user: None, trust: self.trust_without_credentials(peer) });
         };
-        if !fields.has("proxy-authorization") {
-            return Err(Stop::CredentialsMissing);
-        }
-        // More than one line: nobody can say which counts.
-        let value = fields.only("proxy-authorization").ok_or(Stop::CredentialsWrong)?;
-        let credentials = basic_auth::parse(value).map_err(Stop::CredentialsUnreadable)?;
+        let credentials = offer.credentials()?;
         let user = credentials.user.clone();
         if self.verify(users, credentials).await {
             return Ok(Identity { user: Some(user), trust: Trust::Trusted });
@@ -133,7 +161,7 @@ impl Gate {
 mod tests {
     use std::net::IpAddr;
 
-    use super::Gate;
+    use super::{Gate, Offer};
     use crate::proxy::policy::Trust;
     use crate::proxy::settings::Access;
     use crate::proxy::stop::Stop;
@@ -144,7 +172,9 @@ mod tests {
     async fn identify(gate: &Gate, value: &[&str], peer: &str) -> Result<Trust, Stop> {
         let lines = value.iter().map(|value| ("Proxy-Authorization", value.as_bytes()));
         let peer: IpAddr = peer.parse().unwrap();
-        gate.identify(&Fields::collect(lines), peer).await.map(|identity| identity.trust())
+        gate.identify(Offer::Fields(&Fields::collect(lines)), peer)
+            .await
+            .map(|identity| identity.trust())
     }
 
     fn with_users() -> Gate {

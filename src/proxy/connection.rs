@@ -1,26 +1,35 @@
-//! One client: TLS if it begins so, then HTTP.
+//! One client: who it is behind a load balancer, TLS if it begins so, then whichever protocol its
+//! first bytes are of.
 
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::BytesMut;
+use bytes::{Buf, BytesMut};
+use rustls::ServerConfig;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
-use tokio::time::timeout;
-use tokio_rustls::TlsAcceptor;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::accept::Permit;
+use super::access_log::Record;
+use super::door::{Cover, Door};
 use super::front;
 use super::server::Shared;
+use super::stop::Stop;
 use crate::net::leg::{Stream, receive};
-use crate::net::tls::HANDSHAKE_RECORD;
+use crate::net::sniff::{Protocol, sniff};
+use crate::net::tls;
+use crate::wire::proxy_header;
 
 /// How much a client may still send after our last answer before we stop listening, and for how
 /// long. Without this the kernel would answer its bytes with a reset that destroys our answer
 /// before it is read (RFC 9112 §9.6).
 const LINGER: (usize, Duration) = (16 << 20, Duration::from_secs(2));
+
+/// For a client that is turned away to say which protocol it wants to hear that in.
+const TURNED_AWAY: Duration = Duration::from_secs(2);
 
 /// A client's connection and what is known of it.
 #[derive(Debug)]
@@ -31,35 +40,188 @@ pub struct Client {
     pub buffer: BytesMut,
     /// Where it comes from; an IPv4 address is never shown as an IPv6 one.
     pub peer: SocketAddr,
+    /// How it came in.
+    pub door: Door,
     /// Its place among all connections.
     pub permit: Permit,
 }
 
-/// Serves a fresh connection until it has nothing more to say or became a tunnel.
-pub async fn serve(shared: Arc<Shared>, stream: TcpStream, peer: SocketAddr, permit: Permit) {
-    match open(&shared, stream).await {
-        Ok(leg) => {
-            front::http::serve(Client { leg, buffer: BytesMut::new(), peer, permit }, &shared)
-                .await;
+/// Why a connection is closed before it has asked for anything.
+#[derive(Debug, thiserror::Error)]
+enum Closed {
+    #[error("it said nothing, or left")]
+    Silent,
+    #[error("{0} is not spoken here")]
+    Foreign(&'static str),
+    #[error("TLS: {0}")]
+    Tls(io::Error),
+    #[error("PROXY protocol: {0}")]
+    Header(#[from] proxy_header::HeaderError),
+    #[error("not in --allow-client")]
+    NotAllowed,
+    #[error("there are too many")]
+    Full(Stop),
+}
+
+impl Closed {
+    /// Tells the operator who looks for it. What a load balancer sends is the operator's own
+    /// affair, and wrong until mended; anything else is the noise of the Internet.
+    fn note(&self, shared: &Shared, client: SocketAddr) {
+        shared.log.tally.door(Door::Unknown);
+        match self {
+            Self::Header(error) => {
+                tracing::warn!(%client, "closed: no valid PROXY protocol header: {error}");
+            }
+            Self::Silent | Self::Foreign(_) | Self::Tls(_) | Self::NotAllowed | Self::Full(_) => {
+                tracing::debug!(%client, "closed: {self}");
+            }
         }
-        Err(error) => tracing::debug!(client = %peer, %error, "closed before a request"),
     }
 }
 
-async fn open(shared: &Shared, stream: TcpStream) -> io::Result<Stream> {
-    let Some(tls) = &shared.tls else { return Ok(Stream::Tcp(stream)) };
-    let times = &shared.settings.times;
-    let mut first = [0];
-    timeout(times.header, stream.peek(&mut first)).await??;
-    if first != [HANDSHAKE_RECORD] {
-        return Ok(Stream::Tcp(stream));
+/// Serves a fresh connection until it has nothing more to say or became a tunnel.
+pub async fn serve(shared: Arc<Shared>, mut client: Client) {
+    let deadline = Instant::now() + shared.settings.times.header;
+    if shared.speaks_proxy_protocol(client.peer.ip()) {
+        match introduce(&mut client, &shared, deadline).await {
+            Ok(()) => {}
+            Err(Closed::Full(stop)) => return turn_away(&shared, client, stop).await,
+            Err(closed) => return closed.note(&shared, client.peer),
+        }
     }
-    let stream =
-        timeout(times.handshake, TlsAcceptor::from(Arc::clone(tls)).accept(stream)).await??;
-    Ok(Stream::Tls(Box::new(stream.into())))
+    let peer = client.peer;
+    let (client, protocol) = match greet(client, &shared, deadline).await {
+        Ok(greeted) => greeted,
+        Err(closed) => return closed.note(&shared, peer),
+    };
+    shared.log.tally.door(client.door);
+    match protocol {
+        Protocol::Http1 => front::http::serve(client, &shared).await,
+        Protocol::Http2 => front::http2::serve(client, &shared).await,
+        Protocol::Socks4 => front::socks::serve4(client, &shared).await,
+        Protocol::Socks5 => front::socks::serve5(client, &shared).await,
+        Protocol::Tls | Protocol::Foreign(_) => {}
+    }
+}
+
+/// Says why the house is full to a client of which nothing is known yet, in its own protocol.
+pub async fn turn_away(shared: &Shared, mut client: Client, stop: Stop) {
+    let deadline = Instant::now() + TURNED_AWAY;
+    let known = until(&mut client, shared, deadline, sniff).await;
+    let protocol = known.unwrap_or(Protocol::Http1);
+    client.door = Door::of(protocol, Cover::Plain);
+    let record = client.record(shared);
+    match protocol {
+        Protocol::Http1 => front::http::turn_away(client, stop, record).await,
+        Protocol::Socks4 | Protocol::Socks5 => {
+            front::socks::turn_away(client, shared, stop, record).await;
+        }
+        // TLS and HTTP/2 begin with more than we have time for.
+        Protocol::Http2 | Protocol::Tls | Protocol::Foreign(_) => {}
+    }
+}
+
+/// Finds out what the client speaks and brings it so far that this can be spoken.
+async fn greet(
+    mut client: Client,
+    shared: &Shared,
+    deadline: Instant,
+) -> Result<(Client, Protocol), Closed> {
+    let mut cover = Cover::Plain;
+    let mut protocol = until(&mut client, shared, deadline, sniff).await?;
+    if protocol == Protocol::Tls {
+        match shared.tls.current() {
+            Some(config) => {
+                cover = Cover::Tls;
+                (client, protocol) = end_tls(client, shared, config).await?;
+            }
+            // Answered with 400: "wrong version number" is what every client then says, and what
+            // every search engine knows to be "this proxy speaks no TLS".
+            None => protocol = Protocol::Http1,
+        }
+    }
+    client.door = Door::of(protocol, cover);
+    match protocol {
+        Protocol::Foreign(name) => Err(Closed::Foreign(name)),
+        Protocol::Tls => Err(Closed::Foreign("TLS inside TLS")),
+        Protocol::Http1 | Protocol::Http2 | Protocol::Socks4 | Protocol::Socks5 => {
+            Ok((client, protocol))
+        }
+    }
+}
+
+/// Ends TLS and finds out what is spoken under it.
+async fn end_tls(
+    client: Client,
+    shared: &Shared,
+    config: Arc<ServerConfig>,
+) -> Result<(Client, Protocol), Closed> {
+    let Client { leg, buffer, peer, door, permit } = client;
+    let Stream::Tcp(stream) = leg else { return Err(Closed::Foreign("TLS inside TLS")) };
+    let times = &shared.settings.times;
+    let secured = tls::accept(stream, buffer, config, times.handshake).await;
+    let (leg, application) = secured.map_err(Closed::Tls)?;
+    let mut client = Client { leg, buffer: BytesMut::new(), peer, door, permit };
+    let protocol = match application {
+        tls::Application::Http2 => Protocol::Http2,
+        tls::Application::Unsaid => {
+            until(&mut client, shared, Instant::now() + times.header, sniff).await?
+        }
+    };
+    Ok((client, protocol))
+}
+
+/// Reads who the client of a load balancer is. The header is not optional there: without it
+/// everybody would have the balancer's address, and perhaps its trust.
+async fn introduce(client: &mut Client, shared: &Shared, deadline: Instant) -> Result<(), Closed> {
+    let parse = |bytes: &[u8]| proxy_header::parse(bytes).transpose();
+    let (header, length) = until(client, shared, deadline, parse).await??;
+    client.buffer.advance(length);
+    if let Some(source) = header.source {
+        client.peer = SocketAddr::new(source.ip().to_canonical(), source.port());
+    }
+    if !shared.gate.admits(client.peer.ip()) {
+        return Err(Closed::NotAllowed);
+    }
+    shared.places.seat_client(&mut client.permit, client.peer.ip()).map_err(Closed::Full)
+}
+
+/// Reads until `decide` can tell.
+async fn until<T>(
+    client: &mut Client,
+    shared: &Shared,
+    deadline: Instant,
+    decide: impl Fn(&[u8]) -> Option<T>,
+) -> Result<T, Closed> {
+    loop {
+        if let Some(decision) = decide(&client.buffer) {
+            return Ok(decision);
+        }
+        let begun = !client.buffer.is_empty();
+        let read = async {
+            tokio::select! {
+                read = receive(&mut client.leg, &mut client.buffer) => read.unwrap_or(0),
+                () = shared.drain.cancelled(), if !begun => 0,
+            }
+        };
+        match timeout_at(deadline, read).await {
+            Ok(1..) => {}
+            Ok(0) | Err(_) => return Err(Closed::Silent),
+        }
+    }
 }
 
 impl Client {
+    /// A client that has said nothing yet.
+    pub fn new(stream: TcpStream, peer: SocketAddr, permit: Permit) -> Self {
+        Self { leg: stream.into(), buffer: BytesMut::new(), peer, door: Door::Unknown, permit }
+    }
+
+    /// A record of a request of its that begins now.
+    pub fn record(&self, shared: &Shared) -> Record {
+        Record::new(&shared.log, shared.next_id(), (self.peer, self.door))
+    }
+
     /// Sends `answer`.
     ///
     /// # Errors

@@ -1,17 +1,20 @@
-//! The only way out: judge → resolve → approve → dial.
+//! The only way out: judge → resolve → approve → dial; or judge → parent.
 
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 
-use tokio::time::Instant;
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout_at};
 
 use super::access_log::Record;
 use super::origins::Origin;
 use super::policy::{Approved, Trust};
 use super::server::Shared;
 use super::stop::Stop;
+use super::upstream::Upstream;
 use crate::failure::Failure;
 use crate::net::dial::dial;
+use crate::net::leg::Stream;
 use crate::net::resolve::ResolveError;
 use crate::target::{Host, Target};
 
@@ -49,25 +52,23 @@ pub async fn open(
         note(&origin, record);
         return Ok(origin);
     }
-    let start = Instant::now();
-    let deadline = start + shared.settings.times.connect;
-    let addresses = resolve(shared, target, deadline).await?;
-    record.dns = Some(start.elapsed().into());
-    let approved = shared
-        .policy
-        .approve(target, &addresses, |address| is_own(&shared.listening, address))
-        .map_err(Stop::Refused)?;
-    let addresses: Vec<SocketAddr> = approved.into_iter().map(Approved::address).collect();
-    let start = Instant::now();
-    let dialed = dial(&addresses, deadline).await;
-    let (stream, dialed) = dialed.map_err(|error| Stop::Egress(error.failure))?;
-    record.connect = Some(start.elapsed().into());
-    let egress = stream.local_addr().ok().map(|ours| ours.ip());
+    let deadline = Instant::now() + shared.settings.times.connect;
+    let found = match shared.upstream.as_ref().filter(|upstream| upstream.leads_to(target)) {
+        None => direct(shared, target, deadline, record).await,
+        Some(upstream) => {
+            through(shared, upstream, (target, deadline), record).await.inspect_err(|stop| {
+                // The client learns it too, but it is the operator who can mend it.
+                tracing::debug!(id = record.id, "no way through the parent: {stop:?}");
+            })
+        }
+    };
+    let (stream, early, reached) = found?;
     let origin = Origin {
-        stream: stream.into(),
+        stream,
+        early,
         target: target.clone(),
-        dialed,
-        egress,
+        dialed: reached.dialed,
+        egress: reached.egress,
         born: Instant::now(),
         used: false,
     };
@@ -75,12 +76,129 @@ pub async fn open(
     Ok(origin)
 }
 
+/// A connection, what its other end has said already, and where it leads.
+type Found = (Stream, Vec<u8>, Reached);
+
+/// The two ends of a connection.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Reached {
+    /// The address that was dialed.
+    pub(super) dialed: SocketAddr,
+    /// The address of ours that it was dialed from.
+    pub(super) egress: Option<IpAddr>,
+}
+
+impl Reached {
+    fn by(stream: &TcpStream, dialed: SocketAddr) -> Self {
+        Self { dialed, egress: stream.local_addr().ok().map(|ours| ours.ip()) }
+    }
+}
+
+async fn direct(
+    shared: &Shared,
+    target: &Target,
+    deadline: Instant,
+    record: &mut Record,
+) -> Result<Found, Stop> {
+    let start = Instant::now();
+    let addresses = resolve(shared, target, deadline).await?;
+    record.dns = Some(start.elapsed().into());
+    let start = Instant::now();
+    let (stream, dialed) = connect(shared, target, &addresses, deadline).await?;
+    record.connect = Some(start.elapsed().into());
+    let reached = Reached::by(&stream, dialed);
+    Ok((stream.into(), Vec::new(), reached))
+}
+
+/// Dials those of `addresses` that policy approves.
+async fn connect(
+    shared: &Shared,
+    target: &Target,
+    addresses: &[IpAddr],
+    deadline: Instant,
+) -> Result<(TcpStream, SocketAddr), Stop> {
+    let approved = shared
+        .policy
+        .approve(target, addresses, |address| is_own(&shared.listening, address))
+        .map_err(Stop::Refused)?;
+    let addresses: Vec<SocketAddr> = approved.into_iter().map(Approved::address).collect();
+    dial(&addresses, deadline).await.map_err(|error| Stop::Egress(error.failure))
+}
+
+/// Through the parent. Names go to it unresolved: policy has judged the name, and cannot judge the
+/// addresses that the parent will find. What the client has sent ahead stays here until the parent
+/// has said yes (CVE-2025-64763).
+async fn through(
+    shared: &Shared,
+    upstream: &Upstream,
+    (target, deadline): (&Target, Instant),
+    record: &mut Record,
+) -> Result<Found, Stop> {
+    if let Host::Ip(ip) = target.host {
+        let own = |address| is_own(&shared.listening, address);
+        shared.policy.approve(target, &[ip], own).map_err(Stop::Refused)?;
+    }
+    let start = Instant::now();
+    let (stream, reached) = dial_parent(shared, upstream, deadline).await?;
+    record.dialed = Some(reached.dialed);
+    let asked = timeout_at(deadline, upstream.parent.ask(stream, target)).await;
+    let (stream, early) = match asked {
+        Ok(Ok(granted)) => granted,
+        Ok(Err(error)) => return Err(Stop::Parent(error.into())),
+        Err(_) => return Err(Stop::ParentDown(Failure::ConnectionTimeout)),
+    };
+    record.connect = Some(start.elapsed().into());
+    Ok((stream, early, reached))
+}
+
+async fn dial_parent(
+    shared: &Shared,
+    upstream: &Upstream,
+    deadline: Instant,
+) -> Result<(TcpStream, Reached), Stop> {
+    let parent = &upstream.address;
+    let down = |stop: Stop| Stop::ParentDown(stop.failure());
+    let addresses = resolve(shared, parent, deadline).await.map_err(down)?;
+    let port = parent.port.get();
+    let addresses: Vec<SocketAddr> =
+        addresses.iter().map(|ip| SocketAddr::new(*ip, port)).collect();
+    if addresses.iter().any(|address| is_own(&shared.listening, *address)) {
+        return Err(Stop::ParentDown(Failure::ProxyLoopDetected));
+    }
+    let dialed = dial(&addresses, deadline).await;
+    let (stream, dialed) = dialed.map_err(|error| Stop::ParentDown(error.failure))?;
+    let reached = Reached::by(&stream, dialed);
+    Ok((stream, reached))
+}
+
+/// Whether one of `addresses` accepts a connection for `target`; it is closed at once.
+pub(super) async fn reach(
+    shared: &Shared,
+    target: &Target,
+    addresses: &[IpAddr],
+    deadline: Instant,
+) -> Result<Reached, Failure> {
+    let connected = connect(shared, target, addresses, deadline).await;
+    connected.map(|(stream, dialed)| Reached::by(&stream, dialed)).map_err(|stop| stop.failure())
+}
+
+/// Whether the parent accepts a connection; it is closed at once.
+pub(super) async fn reach_parent(
+    shared: &Shared,
+    upstream: &Upstream,
+    deadline: Instant,
+) -> Result<Reached, Failure> {
+    let dialed = dial_parent(shared, upstream, deadline).await;
+    dialed.map(|(_, reached)| reached).map_err(|stop| stop.failure())
+}
+
 fn note(origin: &Origin, record: &mut Record) {
     record.dialed = Some(origin.dialed);
     record.egress = origin.egress;
 }
 
-async fn resolve(
+/// The addresses of `target`.
+pub(super) async fn resolve(
     shared: &Shared,
     target: &Target,
     deadline: Instant,

@@ -37,6 +37,8 @@ pub const MOST: usize = 128;
 pub struct Origin {
     /// The socket.
     pub stream: Stream,
+    /// What its other end has said already.
+    pub early: Vec<u8>,
     /// Where it leads.
     pub target: Target,
     /// The address that was dialed.
@@ -175,8 +177,15 @@ mod tests {
         let (stream, accepted) = tokio::join!(TcpStream::connect(dialed), listener.accept());
         let target = Target::from_authority("a.example:80").unwrap();
         let (stream, born) = (stream.unwrap(), Instant::now());
-        let origin =
-            Origin { stream: stream.into(), target, dialed, egress: None, born, used: false };
+        let origin = Origin {
+            stream: stream.into(),
+            early: Vec::new(),
+            target,
+            dialed,
+            egress: None,
+            born,
+            used: false,
+        };
         (origin, accepted.unwrap().0)
     }
 

@@ -166,7 +166,8 @@ impl Rule {
         self.port.is_none_or(|wanted| wanted == port)
     }
 
-    fn fits_target(&self, target: &Target) -> bool {
+    /// Whether it names `target` by itself, without its addresses being looked up.
+    pub fn fits_target(&self, target: &Target) -> bool {
         self.fits_port(target.port.get())
             && match (&self.what, &target.host) {
                 (What::Host(host), Host::Name(name)) => host == name,

@@ -2,13 +2,12 @@
 
 use std::io;
 use std::iter;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use ring::rand::{SecureRandom, SystemRandom};
-use rustls::ServerConfig;
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio::task::JoinSet;
@@ -16,18 +15,22 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::accept::{self, Door};
+use super::accept::{self, Places};
 use super::access_log::AccessLog;
 use super::authorize::Gate;
+use super::internal::Service;
 use super::origins::Origins;
 use super::policy::Policy;
-use super::settings::{Access, Settings};
+use super::settings::{Access, Certificate, Settings};
 use super::spread::Spread;
+use super::upstream::Upstream;
 use super::users::{Users, UsersError};
 use crate::net::listen::{ListenError, Stack, listen};
+use crate::net::parent;
+use crate::net::pin::Pin;
 use crate::net::resolve::{Resolver, SetupError};
 use crate::net::sweep::Sweep;
-use crate::net::tls::{self, CertificateError};
+use crate::net::tls::{self, CertificateError, Ready, Secured};
 use crate::worker::Each;
 
 /// Why the proxy can't start.
@@ -53,6 +56,9 @@ pub enum StartError {
     /// `--dns`, or the system's name servers.
     #[error(transparent)]
     Names(#[from] SetupError),
+    /// `--upstream`.
+    #[error(transparent)]
+    Upstream(#[from] parent::SetupError),
 }
 
 /// What every connection needs.
@@ -61,9 +67,12 @@ pub struct Shared {
     pub(super) settings: Settings,
     pub(super) policy: Policy,
     pub(super) gate: Gate,
-    pub(super) door: Door,
+    pub(super) places: Places,
     pub(super) resolver: Resolver,
-    pub(super) tls: Option<Arc<ServerConfig>>,
+    pub(super) tls: Secured,
+    pin: Option<Pin>,
+    pub(super) service: Service,
+    pub(super) upstream: Option<Upstream>,
     pub(super) log: Arc<AccessLog>,
     /// Our member of `Via`: a pseudonym (RFC 9110 §7.6.3) with a part that only this process has,
     /// by which it knows its own requests when they come back.
@@ -86,6 +95,7 @@ impl StartError {
             Self::UsersFile { .. } => "auth-file",
             Self::Users(_) => "auth",
             Self::Names(_) => "dns",
+            Self::Upstream(_) => "upstream",
         }
     }
 }
@@ -102,6 +112,11 @@ impl Shared {
         let shared = Arc::clone(self);
         tasks.spawn(async move { shared.origins.run().await });
         tasks
+    }
+
+    /// Whether who connects from `peer` is a load balancer that says who its client is.
+    pub(super) fn speaks_proxy_protocol(&self, peer: IpAddr) -> bool {
+        self.settings.proxy_protocol_from.iter().any(|net| net.contains(&peer))
     }
 
     pub(super) fn next_id(&self) -> u64 {
@@ -133,6 +148,11 @@ impl Server {
         others: Vec<Handle>,
     ) -> Result<Self, StartError> {
         let Files { users, tls } = read_files(&settings)?;
+        let upstream = settings
+            .upstream
+            .as_ref()
+            .map(|parent| Upstream::new(parent, &settings.no_upstream))
+            .transpose()?;
         let resolver = Resolver::new(&settings.dns, settings.family).await?;
         let listeners = bind_all(&settings.listen)?;
         let listening =
@@ -140,9 +160,12 @@ impl Server {
         let shared = Shared {
             policy: settings.policy.clone(),
             gate: Gate::new(settings.access.clone(), users),
-            door: Door::new(settings.limits),
+            places: Places::new(settings.limits),
             resolver,
-            tls,
+            pin: tls.as_ref().map(|ready| ready.pin),
+            tls: Secured::new(tls.map(|ready| ready.config)),
+            service: Service::default(),
+            upstream,
             log,
             via: format!("1.1 sami-proxy-{}", random_suffix()),
             listening,
@@ -198,6 +221,24 @@ impl Control {
         self.0.tracker.len()
     }
 
+    /// What the certificate of this proxy is known by, when it speaks TLS.
+    pub fn pin(&self) -> Option<Pin> {
+        self.0.pin
+    }
+
+    /// Reads certificate and key again and puts them in place for the next handshakes; returns
+    /// their pin.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError`]; the old ones stay.
+    pub fn reload_certificate(&self) -> Result<Option<Pin>, StartError> {
+        let Some(certificate) = &self.0.settings.tls else { return Ok(None) };
+        let ready = read_certificate(certificate)?;
+        self.0.tls.replace(ready.config);
+        Ok(Some(ready.pin))
+    }
+
     /// How many users are configured.
     pub fn users(&self) -> usize {
         self.0.gate.users()
@@ -222,7 +263,7 @@ pub struct Files {
     /// The user table, when credentials are configured.
     pub users: Option<Users>,
     /// Certificate and key.
-    pub tls: Option<Arc<ServerConfig>>,
+    pub tls: Option<Ready>,
 }
 
 /// Reads every file that `settings` name.
@@ -233,10 +274,17 @@ pub struct Files {
 pub fn read_files(settings: &Settings) -> Result<Files, StartError> {
     let users = read_users(&settings.access)?;
     let tls = match &settings.tls {
-        Some(files) => Some(tls::server_config(&files.certificate, &files.key)?),
+        Some(certificate) => Some(read_certificate(certificate)?),
         None => None,
     };
     Ok(Files { users, tls })
+}
+
+fn read_certificate(certificate: &Certificate) -> Result<Ready, CertificateError> {
+    match certificate {
+        Certificate::Files { certificate, key } => tls::from_files(certificate, key),
+        Certificate::SelfSigned { folder } => tls::self_signed(folder),
+    }
 }
 
 fn read_users(access: &Access) -> Result<Option<Users>, StartError> {

@@ -6,10 +6,13 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use super::policy::Policy;
+use super::policy::{Policy, Rule};
+use crate::net::parent::Protocol;
+use crate::net::pin::Pin;
 use crate::net::resolve::{Family, NameServer};
 use crate::net::sweep::Patience;
 use crate::secret::Secret;
+use crate::target::Target;
 
 /// Everything `serve` can be told.
 #[derive(Debug, Clone)]
@@ -29,7 +32,39 @@ pub struct Settings {
     /// How many there may be.
     pub limits: Limits,
     /// TLS on the same port.
-    pub tls: Option<TlsFiles>,
+    pub tls: Option<Certificate>,
+    /// Load balancers that speak the PROXY protocol.
+    pub proxy_protocol_from: Vec<IpNet>,
+    /// The parent proxy.
+    pub upstream: Option<ParentSettings>,
+    /// What goes past the parent.
+    pub no_upstream: Vec<Rule>,
+    /// Whether browsers see a page.
+    pub page: Page,
+    /// Where metrics are asked for.
+    pub admin: Option<SocketAddr>,
+}
+
+/// Whether browsers see a page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Page {
+    /// They do.
+    Shown,
+    /// They get 404.
+    Hidden,
+}
+
+/// A parent proxy.
+#[derive(Debug, Clone)]
+pub struct ParentSettings {
+    /// What it speaks.
+    pub protocol: Protocol,
+    /// Where it is.
+    pub address: Target,
+    /// What it is told.
+    pub credentials: Option<(Box<str>, Secret)>,
+    /// What its certificate is known by.
+    pub pin: Option<Pin>,
 }
 
 /// Who clients are.
@@ -71,11 +106,19 @@ pub struct Limits {
     pub per_client: usize,
 }
 
-/// A certificate and its key, both PEM.
+/// Where certificate and key come from.
 #[derive(Debug, Clone)]
-pub struct TlsFiles {
-    /// The chain, leaf first.
-    pub certificate: PathBuf,
-    /// The key of the leaf.
-    pub key: PathBuf,
+pub enum Certificate {
+    /// Two files in PEM.
+    Files {
+        /// The chain, leaf first.
+        certificate: PathBuf,
+        /// The key of the leaf.
+        key: PathBuf,
+    },
+    /// One of our own, made once and kept in this folder.
+    SelfSigned {
+        /// `--state-dir`.
+        folder: PathBuf,
+    },
 }

@@ -1,15 +1,19 @@
 //! Every reason not to serve a request.
 
 use crate::failure::Failure;
+use crate::net::parent::ParentError;
 use crate::wire::basic_auth::BasicError;
 use crate::wire::http1::form::FormError;
 use crate::wire::http1::framing::FramingError;
 use crate::wire::http1::head::HeadError;
+use crate::wire::socks::SocksError;
 
+use super::internal::ServiceError;
 use super::policy::Refusal;
+use super::tally::Word;
 
 /// Why a request is not served; `reply` makes an answer of it, `access_log` a word.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Stop {
     /// The client's bytes are no request head.
     Head(HeadError),
@@ -45,11 +49,74 @@ pub enum Stop {
     Loop,
     /// A request to the proxy itself that it has no answer for.
     NotFound,
+    /// Bytes that break SOCKS.
+    Socks(SocksError),
+    /// A SOCKS command other than CONNECT.
+    Command,
+    /// Too much was asked of `sami-proxy.internal`.
+    RateLimited,
+    /// `sami-proxy.internal` has no answer.
+    Service(ServiceError),
+    /// The way to the parent proxy failed.
+    ParentDown(Failure),
+    /// The parent proxy refused, or is not what it should be.
+    Parent(Box<ParentError>),
+}
+
+macro_rules! reasons {
+    ($($(#[$doc:meta])* $variant:ident = $word:literal,)+) => {
+        /// Why a request was refused before anything was asked of its target, for counting.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum Reason { $($(#[$doc])* $variant,)+ }
+
+        impl Reason {
+            /// Every reason, in the order of their numbers.
+            pub const ALL: &[Self] = &[$(Self::$variant,)+];
+
+            /// What metrics call it.
+            pub const fn word(self) -> &'static str {
+                match self { $(Self::$variant => $word,)+ }
+            }
+        }
+    };
+}
+
+reasons! {
+    /// The bytes are no valid request.
+    Malformed = "malformed",
+    /// The request did not arrive in time.
+    Late = "late",
+    /// No credentials, or credentials that can't be read.
+    CredentialsMissing = "credentials_missing",
+    /// Credentials that are not ours.
+    CredentialsWrong = "credentials_wrong",
+    /// A client without credentials asked for something else than the built-in list.
+    Stranger = "stranger",
+    /// A mail port.
+    MailPort = "mail_port",
+    /// `--deny-to`.
+    Denied = "denied",
+    /// Not in `--allow-to`.
+    NotAllowed = "not_allowed",
+    /// Not a public address.
+    SpecialAddress = "special_address",
+    /// The proxy itself.
+    OwnAddress = "own_address",
+    /// The request has been here before.
+    Loop = "loop",
+    /// Too many connections altogether.
+    Full = "full",
+    /// Too many connections from one address.
+    ClientFull = "client_full",
+    /// A SOCKS command other than CONNECT.
+    Command = "command",
+    /// Too much asked of `sami-proxy.internal`.
+    RateLimited = "rate_limited",
 }
 
 impl Stop {
     /// The word of RFC 9209 for this.
-    pub const fn failure(self) -> Failure {
+    pub const fn failure(&self) -> Failure {
         match self {
             Self::Head(_)
             | Self::Form(_)
@@ -57,6 +124,8 @@ impl Stop {
             | Self::Host
             | Self::ConnectBody
             | Self::Chunk
+            | Self::Socks(_)
+            | Self::Command
             | Self::HeadTimeout => Failure::HttpRequestError,
             Self::CredentialsMissing
             | Self::CredentialsWrong
@@ -66,16 +135,66 @@ impl Stop {
             ) => Failure::HttpRequestDenied,
             Self::Refused(Refusal::Special(_)) => Failure::DestinationIpProhibited,
             Self::Refused(Refusal::Own) | Self::Loop => Failure::ProxyLoopDetected,
-            Self::Egress(failure) | Self::Answer(failure) => failure,
-            Self::Full | Self::ClientFull => Failure::ConnectionLimitReached,
-            Self::NotFound => Failure::ProxyInternalResponse,
+            Self::Egress(failure) | Self::Answer(failure) | Self::ParentDown(failure) => *failure,
+            Self::Full | Self::ClientFull | Self::RateLimited => Failure::ConnectionLimitReached,
+            Self::NotFound | Self::Service(_) => Failure::ProxyInternalResponse,
+            Self::Parent(error) => match &**error {
+                ParentError::Closed => Failure::ConnectionTerminated,
+                ParentError::Refused { .. }
+                | ParentError::Socks(_)
+                | ParentError::SocksMethod
+                | ParentError::SocksLogin => Failure::DestinationUnavailable,
+                ParentError::Malformed => Failure::HttpProtocolError,
+                ParentError::Certificate(_) => Failure::TlsCertificateError,
+                ParentError::Tls(_) => Failure::TlsProtocolError,
+            },
         }
     }
 
-    /// What the log calls it when it belongs to normal operation and is no error.
-    pub fn normal(self) -> Option<&'static str> {
-        let normal =
-            [(Self::CredentialsMissing, "credentials_wanted"), (Self::NotFound, "own_answer")];
-        normal.into_iter().find(|(stop, _)| *stop == self).map(|(_, word)| word)
+    /// What the log calls it; some belong to normal operation and are no error.
+    pub fn word(&self) -> Word {
+        let failure = self.failure();
+        if *self == Self::CredentialsMissing {
+            Word::CredentialsWanted
+        } else if failure == Failure::ProxyInternalResponse {
+            Word::OwnAnswer
+        } else {
+            Word::Failed(failure)
+        }
+    }
+
+    /// The reason it is counted under; `None` when it was no refusal of ours.
+    pub const fn reason(&self) -> Option<Reason> {
+        Some(match self {
+            Self::Head(_)
+            | Self::Form(_)
+            | Self::Framing(_)
+            | Self::Host
+            | Self::ConnectBody
+            | Self::Chunk
+            | Self::Socks(_) => Reason::Malformed,
+            Self::HeadTimeout => Reason::Late,
+            Self::CredentialsMissing | Self::CredentialsUnreadable(_) => Reason::CredentialsMissing,
+            Self::CredentialsWrong => Reason::CredentialsWrong,
+            Self::Refused(refusal) => match refusal {
+                Refusal::Stranger => Reason::Stranger,
+                Refusal::MailPort(_) => Reason::MailPort,
+                Refusal::Denied => Reason::Denied,
+                Refusal::NotAllowed => Reason::NotAllowed,
+                Refusal::Special(_) => Reason::SpecialAddress,
+                Refusal::Own => Reason::OwnAddress,
+            },
+            Self::Full => Reason::Full,
+            Self::ClientFull => Reason::ClientFull,
+            Self::Loop => Reason::Loop,
+            Self::Command => Reason::Command,
+            Self::RateLimited => Reason::RateLimited,
+            Self::Egress(_)
+            | Self::Answer(_)
+            | Self::NotFound
+            | Self::Service(_)
+            | Self::ParentDown(_)
+            | Self::Parent(_) => return None,
+        })
     }
 }

@@ -31,7 +31,7 @@ impl Account for Tunnel {
 /// Hands both legs to a task of their own, which is small: what was needed to set the tunnel up
 /// is freed with the caller. `down` is what the target has said already; what the client has said
 /// is still in its buffer.
-pub fn start(shared: &Shared, client: Client, target: Stream, down: &[u8], record: Record) {
+pub fn start(shared: &Shared, client: Client, target: Stream, down: &[u8], mut record: Record) {
     let Client { leg, buffer, permit, .. } = client;
     let early = Early { up: &buffer, down };
     record.opened();

@@ -19,7 +19,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use sami_proxy::config::{Layers, convert};
+use sami_proxy::config::{Layers, Machine, convert};
 use sami_proxy::journal::Journal;
 use sami_proxy::proxy::access_log::{AccessLog, Format};
 use sami_proxy::proxy::server::Control;
@@ -67,7 +67,7 @@ pub fn settings_on(address: &str, flags: &[(&str, &str)]) -> Settings {
     for (key, value) in flags {
         layers.add_flag(key, &[(*value).to_owned()]);
     }
-    convert(&layers, Some(4096)).unwrap().settings
+    convert(&layers, &Machine { descriptors: Some(4096), ..Machine::default() }).unwrap().settings
 }
 
 impl Proxy {

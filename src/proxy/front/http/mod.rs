@@ -1,26 +1,35 @@
 //! HTTP/1.0 and HTTP/1.1 clients: requests one after the other on a connection, each judged anew.
 
+mod answer;
+mod own;
+
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 use tokio::time::{Instant, timeout_at};
 
-use crate::net::leg::{Stream, receive};
+use crate::net::leg::receive;
 use crate::proxy::access_log::Record;
+use crate::proxy::authorize::{Identity, Offer};
 use crate::proxy::connection::Client;
 use crate::proxy::egress::{self, Way};
 use crate::proxy::forward::{self, Afterwards, Answered};
+use crate::proxy::internal::{self, ServiceError};
 use crate::proxy::origins::Origin;
 use crate::proxy::policy::Trust;
-use crate::proxy::pump::drain;
 use crate::proxy::reply::{self, Persist, Show};
-use crate::proxy::rewrite::{self, Onward};
+use crate::proxy::rewrite::Onward;
 use crate::proxy::server::Shared;
 use crate::proxy::stop::Stop;
 use crate::proxy::tunnel;
+use crate::target::Target;
 use crate::wire::http1::form::{Form, form_of};
 use crate::wire::http1::framing::{Body, request_body};
 use crate::wire::http1::head::{HeadScan, RequestHead, Version, leading_blank, parse_request};
+
+pub use answer::turn_away;
+use answer::{Refused, refuse, refuse_for_good, show_for};
+use own::{last_hop, own};
 
 /// A connection without a request under way is closed after this long. Clients that pool
 /// connections give up earlier themselves (browsers after 5 minutes, SDKs after 5 to 60 s).
@@ -31,7 +40,7 @@ pub async fn serve(mut client: Client, shared: &Shared) {
     let mut patience = shared.settings.times.header;
     loop {
         let next = next_head(&mut client, shared, patience).await;
-        let record = || Record::new(&shared.log, shared.next_id(), client.peer);
+        let record = || client.record(shared);
         match next {
             Next::Quiet => return client.close().await,
             Next::Stop(stop) => {
@@ -116,15 +125,19 @@ async fn request(
     let Request { head, form, body } = parsed;
     let refused = Refused::new(&head, body);
     let (target, origin_form) = match form {
-        Form::Own(path) => return own(client, (&head, path), refused, record).await,
+        Form::Own(path) => return own(client, (&head, path), refused, shared, record).await,
         Form::Connect(target) => (target, None),
         Form::Absolute { target, origin_form } => (target, Some(origin_form)),
     };
-    let identity = match shared.gate.identify(&head.fields, client.peer.ip()).await {
+    let identity = match shared.gate.identify(Offer::Fields(&head.fields), client.peer.ip()).await {
         Ok(identity) => identity,
         Err(stop) => return refuse(client, stop, refused, record).await,
     };
     record.user = identity.user().map(Into::into);
+    if internal::is_named(&target) {
+        let request = (&head, origin_form);
+        return here(client, (request, &target), (&identity, refused), shared, record).await;
+    }
     let onward =
         origin_form.map(|origin_form| Onward { head, target: target.clone(), origin_form, body });
     if let Some(onward) = &onward {
@@ -141,7 +154,7 @@ async fn request(
     match egress::open(shared, &target, (trust, way), &mut record).await {
         Err(stop) => refuse(client, stop, refused, record).await,
         Ok(origin) => match onward {
-            None => establish(client, origin.stream, shared, record).await,
+            None => establish(client, origin, shared, record).await,
             Some(onward) => forward(client, origin, (&onward, trust), shared, record).await,
         },
     }
@@ -182,120 +195,37 @@ fn understand<'b>(head: &'b [u8], record: &mut Record) -> Result<Request<'b>, (S
     Ok(Request { head, form, body })
 }
 
-fn show_for(method: &str) -> Show {
-    if method == "HEAD" { Show::LengthOnly } else { Show::Body }
-}
-
-/// What has to be known of a request to refuse it.
-#[derive(Debug, Clone, Copy)]
-struct Refused {
-    body: Body,
-    show: Show,
-    /// It was a `CONNECT`.
-    tunnel: bool,
-    /// The client may stay if its body is out of the way.
-    may_stay: bool,
-}
-
-impl Refused {
-    fn new(head: &RequestHead<'_>, body: Body) -> Self {
-        let wants_close =
-            head.version == Version::Http10 || head.fields.lists("connection", "close");
-        // Who waits for 100 may or may not send the body after a refusal: nobody can tell where
-        // its next request begins (RFC 9110 §10.1.1).
-        let unsure = body != Body::Empty && head.fields.has("expect");
-        Self {
-            body,
-            show: show_for(head.method),
-            tunnel: head.method == "CONNECT",
-            may_stay: !wants_close && !unsure,
+/// Serves a request to `sami-proxy.internal`.
+async fn here(
+    mut client: Client,
+    ((head, path), target): ((&RequestHead<'_>, Option<&str>), &Target),
+    (who, refused): (&Identity, Refused),
+    shared: &Shared,
+    mut record: Record,
+) -> Option<Client> {
+    match path {
+        Some(path) if internal::is_service(target) => {
+            own::service(client, (head, path), (who, refused), shared, record).await
+        }
+        None if internal::is_echo(target) => {
+            record.status = Some(200);
+            if client.send(reply::ESTABLISHED).await.is_err() {
+                record.client_gone();
+                return None;
+            }
+            internal::echo(client, internal::most_bytes(who.trust()), record).await;
+            None
+        }
+        Some(_) | None => {
+            refuse(client, Stop::Service(ServiceError::Unknown), refused, record).await
         }
     }
-}
-
-/// Says no; the connection is kept when the rest of the request can be put out of the way.
-async fn refuse(
-    mut client: Client,
-    stop: Stop,
-    refused: Refused,
-    mut record: Record,
-) -> Option<Client> {
-    let stays = refused.may_stay && may_follow(stop, &refused, &client);
-    if !(stays && drain(&mut client, refused.body).await) {
-        refuse_for_good(client, stop, record, refused.show).await;
-        return None;
-    }
-    record.stopped(stop, Persist::Keep);
-    client.send(&reply::answer(stop, Persist::Keep, refused.show)).await.ok()?;
-    Some(client)
-}
-
-/// Whether what comes after a refused request is surely a request. After `CONNECT` it may be bytes
-/// for the tunnel that was refused: only who is asked for credentials, and has sent nothing ahead,
-/// is expected to ask again.
-fn may_follow(stop: Stop, refused: &Refused, client: &Client) -> bool {
-    let asked = reply::status_of(stop).0 == 407;
-    !refused.tunnel || (asked && client.buffer.is_empty())
-}
-
-async fn refuse_for_good(mut client: Client, stop: Stop, mut record: Record, show: Show) {
-    record.stopped(stop, Persist::Close);
-    drop(record);
-    if client.send(&reply::answer(stop, Persist::Close, show)).await.is_ok() {
-        client.close().await;
-    }
-}
-
-/// Answers a request to the proxy itself.
-async fn own(
-    client: Client,
-    (head, path): (&RequestHead<'_>, &str),
-    refused: Refused,
-    record: Record,
-) -> Option<Client> {
-    let plain = path.split_once('?').map_or(path, |(path, _)| path);
-    if plain == "/healthz" && matches!(head.method, "GET" | "HEAD") {
-        let healthy = |persist| reply::healthy(persist, refused.show);
-        return answer(client, healthy, refused, record).await;
-    }
-    refuse(client, Stop::NotFound, refused, record).await
-}
-
-/// The request was to come no further than here (RFC 9110 §7.6.2): we are its final recipient.
-async fn last_hop(
-    client: Client,
-    head: &RequestHead<'_>,
-    refused: Refused,
-    record: Record,
-) -> Option<Client> {
-    if head.method == "TRACE" {
-        let seen = rewrite::trace(head);
-        return answer(client, |persist| reply::trace(&seen, persist), refused, record).await;
-    }
-    answer(client, reply::options, refused, record).await
-}
-
-async fn answer(
-    mut client: Client,
-    text: impl FnOnce(Persist) -> Vec<u8>,
-    refused: Refused,
-    mut record: Record,
-) -> Option<Client> {
-    let stays = refused.may_stay && drain(&mut client, refused.body).await;
-    record.own();
-    let persist = if stays { Persist::Keep } else { Persist::Close };
-    client.send(&text(persist)).await.ok()?;
-    if stays {
-        return Some(client);
-    }
-    client.close().await;
-    None
 }
 
 /// Answers `CONNECT` and lets the bytes flow.
 async fn establish(
     mut client: Client,
-    target: Stream,
+    origin: Origin,
     shared: &Shared,
     mut record: Record,
 ) -> Option<Client> {
@@ -304,7 +234,7 @@ async fn establish(
         record.client_gone();
         return None;
     }
-    tunnel::start(shared, client, target, &[], record);
+    tunnel::start(shared, client, origin.stream, &origin.early, record);
     None
 }
 
