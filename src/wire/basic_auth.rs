@@ -8,10 +8,24 @@ use crate::secret::Secret;
 /// What a client says about itself.
 #[derive(Debug, Clone)]
 pub struct Credentials {
-    /// User-id; never contains a colon.
+    /// User-id. Of `Basic` it never contains a colon; of SOCKS5 it may, and is then nobody's.
     pub user: Box<str>,
     /// Password; may contain anything.
     pub password: Secret,
+}
+
+impl Credentials {
+    /// User and password as they were sent.
+    ///
+    /// We ask for UTF-8 (RFC 7617 §2.1), but Python's requests and aiohttp send ISO-8859-1 all the
+    /// same: what is no UTF-8 is read as that. A client has one encoding, so both are read alike.
+    pub fn from_bytes(user: &[u8], password: &[u8]) -> Self {
+        let (user, password) = match (std::str::from_utf8(user), std::str::from_utf8(password)) {
+            (Ok(user), Ok(password)) => (user.into(), Secret::new(password)),
+            _ => (latin_1(user).into(), Secret::new(latin_1(password))),
+        };
+        Self { user, password }
+    }
 }
 
 /// Why a field value holds no credentials.
@@ -28,9 +42,8 @@ pub enum BasicError {
 /// Reads the value of `Proxy-Authorization`.
 ///
 /// The scheme is case-insensitive (RFC 9110 §11.1); user and password part at the **first** colon
-/// (RFC 7617 §2). Missing padding is forgiven: it changes nothing about who is meant. We ask for
-/// UTF-8 (§2.1), but Python's requests and aiohttp send ISO-8859-1 all the same: what is no UTF-8
-/// is read as that.
+/// (RFC 7617 §2). Missing padding is forgiven: it changes nothing about who is meant. What is no
+/// UTF-8 is read as ISO-8859-1, see [`Credentials::from_bytes`].
 ///
 /// # Errors
 ///
@@ -46,9 +59,11 @@ pub fn parse(value: &[u8]) -> Result<Credentials, BasicError> {
         .decode(encoded)
         .or_else(|_| STANDARD_NO_PAD.decode(encoded))
         .map_err(|_| BasicError::Encoding)?;
-    let pair = String::from_utf8(decoded).unwrap_or_else(|error| latin_1(error.as_bytes()));
-    let (user, password) = pair.split_once(':').ok_or(BasicError::Encoding)?;
-    Ok(Credentials { user: user.into(), password: Secret::new(password) })
+    let mut parts = decoded.splitn(2, |byte| *byte == b':');
+    let (Some(user), Some(password)) = (parts.next(), parts.next()) else {
+        return Err(BasicError::Encoding);
+    };
+    Ok(Credentials::from_bytes(user, password))
 }
 
 /// ISO-8859-1 is the first 256 characters of Unicode.
@@ -77,6 +92,8 @@ mod tests {
             ("Basic 0LDQvdC90LA6w7w=", ("анна", "ü")),
             ("Basic Og==", ("", "")),
             ("Basic YTr8", ("a", "ü")),
+            // The user alone would be UTF-8.
+            ("Basic w7w6/A==", ("Ã¼", "ü")),
         ];
         for (value, (user, password)) in cases {
             assert_eq!(pair(value), Ok((user.to_owned(), password.to_owned())), "{value}");
