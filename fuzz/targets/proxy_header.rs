@@ -3,9 +3,9 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use sami_proxy::wire::proxy_header::{HeaderError, parse};
+use sami_proxy::wire::proxy_header::{HeaderError, V2_SIGNATURE, parse};
 
-fuzz_target!(|bytes: &[u8]| {
+fn check(bytes: &[u8]) {
     let whole = parse(bytes);
     let mut pieces = (0..=bytes.len()).map(|end| (end, parse(&bytes[..end])));
     let (end, first) = pieces.find(|(_, step)| *step != Ok(None)).unwrap_or((0, Ok(None)));
@@ -19,4 +19,13 @@ fuzz_target!(|bytes: &[u8]| {
         Err(HeaderError::Absent) => assert!(end <= 12),
         Err(_) => assert!(end <= 107),
     }
+}
+
+// Without these beginnings the fuzzer does not find its way in.
+fuzz_target!(|bytes: &[u8]| {
+    check(bytes);
+    check(&[&V2_SIGNATURE[..], bytes].concat());
+    check(&[&b"PROXY "[..], bytes].concat());
+    check(&[&b"PROXY TCP6 ::ffff:192.0.2.1 "[..], bytes].concat());
+    check(&[&b"PROXY TCP4 192.0.2.1 192.0.2.2 "[..], bytes].concat());
 });
