@@ -7,6 +7,9 @@ use std::sync::LazyLock;
 
 const TEXT: &str = include_str!("known_hosts.txt");
 
+/// The provider name of hosts that are on the list without being anybody's LLM service.
+pub const CONNECTIVITY_CHECKS: &str = "Connectivity checks";
+
 /// Ports that strangers may reach.
 pub const PORTS: [u16; 2] = [443, 80];
 
@@ -22,23 +25,32 @@ struct List {
 
 static LIST: LazyLock<List> = LazyLock::new(|| {
     let mut list = List::default();
-    let mut provider = "";
-    for line in rules() {
-        if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
-            provider = name;
-        } else if let Some(suffix) = line.strip_prefix('.') {
+    for (provider, rule) in rules() {
+        if let Some(suffix) = rule.strip_prefix('.') {
             list.suffixes.insert(suffix, provider);
-        } else if let Some((before, behind)) = line.split_once('*') {
+        } else if let Some((before, behind)) = rule.split_once('*') {
             list.patterns.push((before, behind, provider));
         } else {
-            list.exact.insert(line, provider);
+            list.exact.insert(rule, provider);
         }
     }
     list
 });
 
-fn rules() -> impl Iterator<Item = &'static str> {
+fn lines() -> impl Iterator<Item = &'static str> {
     TEXT.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'))
+}
+
+/// Every provider and rule, as they are written in the file and in its order.
+pub fn rules() -> impl Iterator<Item = (&'static str, &'static str)> {
+    let mut provider = "";
+    lines().filter_map(move |line| {
+        match line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+            Some(name) => provider = name,
+            None => return Some((provider, line)),
+        }
+        None
+    })
 }
 
 /// How many rules there are.
@@ -70,7 +82,7 @@ pub fn provider(name: &str) -> Option<&'static str> {
 mod tests {
     use std::collections::HashSet;
 
-    use super::{count, provider, rules};
+    use super::{CONNECTIVITY_CHECKS, count, lines, provider, rules};
 
     #[test]
     fn each_form_of_rule_matches_what_it_says_and_nothing_more() {
@@ -88,7 +100,7 @@ mod tests {
             ("bedrock-runtime.us-east-1.amazonaws.com", Some("AWS Bedrock")),
             ("s3.us-east-1.amazonaws.com", None),
             ("bedrock-runtime.s3.amazonaws.com", None),
-            ("www.google.com", Some("Connectivity checks")),
+            ("www.google.com", Some(CONNECTIVITY_CHECKS)),
             ("localhost", None),
             ("com", None),
             ("", None),
@@ -101,7 +113,7 @@ mod tests {
     #[test]
     fn the_list_is_well_formed() {
         let mut seen = HashSet::new();
-        for rule in rules() {
+        for rule in lines() {
             assert!(seen.insert(rule), "{rule} twice");
             if rule.starts_with('[') {
                 assert!(rule.ends_with(']'), "{rule}");
@@ -116,6 +128,17 @@ mod tests {
             assert!(last_two.into_iter().all(|label| !label.contains('*')), "{rule}");
         }
         assert!(count() > 200);
+    }
+
+    #[test]
+    fn every_rule_is_given_out_with_its_provider() {
+        assert_eq!(rules().count(), count());
+        for (name, rule) in rules() {
+            let host =
+                rule.strip_prefix('.').map_or(rule.replace('*', "x"), |apex| format!("x.{apex}"));
+            assert!(provider(&host).is_some() && !name.is_empty(), "{rule}");
+        }
+        assert!(rules().any(|pair| pair == ("OpenAI", ".openai.com")));
     }
 
     #[test]

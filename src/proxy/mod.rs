@@ -19,6 +19,7 @@ pub mod front;
 pub mod known_hosts;
 mod log_line;
 pub mod origins;
+pub mod page;
 pub mod policy;
 mod pump;
 pub mod reply;
