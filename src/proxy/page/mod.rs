@@ -67,6 +67,11 @@ pub enum Credentials {
 pub fn page(visit: &Visit<'_>, language: Language) -> String {
     let words = words(language);
     let told = Told::new(visit, words);
+    let scheme = match visit.scheme {
+        Scheme::Http => "http",
+        Scheme::Https => "https",
+    };
+    let authority = visit.authority.to_string();
     format!(
         include_str!("page.html"),
         favicon = escaped(FAVICON.trim_end()),
@@ -76,11 +81,10 @@ pub fn page(visit: &Visit<'_>, language: Language) -> String {
         client = escaped(&visit.client.to_canonical().to_string()),
         host = escaped(&bare(&visit.authority.host)),
         port = visit.authority.port,
-        authority = escaped(&visit.authority.to_string()),
-        scheme = match visit.scheme {
-            Scheme::Http => "http",
-            Scheme::Https => "https",
-        },
+        authority = escaped(&authority),
+        scheme = scheme,
+        proxy = escaped(&argument(&format!("{scheme}://{authority}"))),
+        server = escaped(&argument(&authority)),
         username = told.username,
         password = told.password,
         notes = told.notes,
@@ -163,6 +167,11 @@ fn bare(host: &Host) -> String {
         Host::Ip(ip) => ip.to_string(),
         Host::Name(name) => name.to_string(),
     }
+}
+
+/// `text` as an argument on a command line: some shells look for files where there are brackets.
+fn argument(text: &str) -> String {
+    if text.contains('[') { format!("\"{text}\"") } else { text.to_owned() }
 }
 
 /// `text` in HTML, as content or between quotes.
@@ -252,9 +261,9 @@ mod tests {
                 ">Host</th><td><b>2001:db8::1</b></td>",
                 ">Type</th><td><b>https</b></td>",
                 "<b>192.0.2.1</b>",
-                "curl -x https://[2001:db8::1]:8443 ",
+                "curl -x &quot;https://[2001:db8::1]:8443&quot; https://",
                 "https://[2001:db8::1]:8443/proxy.pac</code>",
-                "doctor [2001:db8::1]:8443</code>",
+                "doctor &quot;[2001:db8::1]:8443&quot;</code>",
             ] {
                 assert!(found.contains(part), "{part} in {found}");
             }

@@ -44,10 +44,10 @@ pub(super) const fn words(language: Language) -> &'static Words {
 const RU: Words = Words {
     lang: "ru",
     works: "Прокси работает",
-    reached: "Это sami-proxy, и ваш браузер до него достучался.",
-    from: "Ваш адрес:",
+    reached: "Это sami-proxy, и ваш браузер с ним соединился.",
+    from: "Вы пришли с адреса",
     enter_heading: "Что ввести в Sami",
-    enter: "Откройте в программе Sami настройки прокси и заполните поля так:",
+    enter: "Откройте в Sami настройки прокси и заполните поля:",
     empty: "оставьте пустым",
     username: "имя, которое вы задали на сервере",
     password: "пароль, который вы задали на сервере",
@@ -60,22 +60,22 @@ const RU: Words = Words {
     reach_trusted: "Весь интернет, кроме того, что запрещено в настройках сервера. \
         Имя и пароль вам не нужны.",
     reach_stranger: "Только нейросети: OpenAI, Anthropic, Google и другие из встроенного списка. \
-        Чтобы открыть и остальные сайты, задайте на сервере имя и пароль: \
+        Чтобы открыть и остальные сайты, задайте имя и пароль при запуске сервера: \
         <code>SAMI_PROXY_AUTH=имя:пароль</code>",
     check_heading: "Как проверить",
-    check: "Откройте командную строку (терминал) и выполните команду:",
+    check: "Откройте командную строку (терминал) и введите:",
     name: "ИМЯ",
     answer: "Если в ответе есть число 401, всё работает: запрос дошёл до OpenAI, \
         и там спросили ключ.",
-    answer_with_credentials: "Вместо слова ИМЯ поставьте своё имя; пароль программа спросит сама. \
+    answer_with_credentials: "Вместо слова ИМЯ поставьте имя, заданное на сервере; пароль программа спросит сама. \
         Если в ответе есть число 401, всё работает: запрос дошёл до OpenAI, и там спросили ключ. \
         Число 407 означает, что имя или пароль неверны.",
-    doctor: "Не работает? Программа sami-proxy, запущенная на вашем компьютере, \
-        покажет, в каком месте обрывается путь:",
+    doctor: "Не работает? Запустите ту же программу, sami-proxy, на своём компьютере: \
+        она покажет, в каком месте обрывается путь.",
     pac_heading: "Для всего компьютера",
     pac: "Укажите этот адрес в сетевых настройках системы или браузера как адрес сценария \
-        настройки прокси (PAC): через прокси пойдут только нейросети, \
-        а всё остальное — напрямую.",
+        настройки прокси (PAC): через прокси пойдут только обращения \
+        к нейросетям, а всё остальное — напрямую.",
 };
 
 const EN: Words = Words {
@@ -97,7 +97,8 @@ const EN: Words = Words {
     reach_trusted: "The whole internet, except what the settings of the server forbid. \
         You need no user name and password.",
     reach_stranger: "Only LLM services: OpenAI, Anthropic, Google and others of a built-in list. \
-        To open the rest of the internet too, set a user name and a password on the server: \
+        To open the rest of the internet too, set a user name and a password when you start the \
+        server: \
         <code>SAMI_PROXY_AUTH=name:password</code>",
     check_heading: "How to check",
     check: "Open a command prompt (terminal) and run:",
@@ -107,8 +108,8 @@ const EN: Words = Words {
     answer_with_credentials: "Put your user name in place of NAME; you will be asked for the \
         password. If you see the number 401 in the answer, everything works: the request reached \
         OpenAI, which asked for a key. The number 407 means that the name or password is wrong.",
-    doctor: "Does not work? The same program, sami-proxy, run on your own computer shows where \
-        the way breaks:",
+    doctor: "If it does not work, run the same program, sami-proxy, on your own computer: \
+        it shows where the way breaks.",
     pac_heading: "For the whole computer",
     pac: "Enter this address as the setup script (PAC) in the network settings of your system or \
         browser: then only LLM services go through the proxy, everything else goes directly.",
