@@ -116,6 +116,7 @@ mod tests {
             ("ru-RU,ru;q=0.9,en-US;q=0.8,en;q=0.7", Ru),
             ("en-US,en;q=0.9,ru;q=0.8", En),
             ("en;q=0.8,ru;q=0.801", Ru),
+            ("en;q=0.5,ru;q=0.49", En),
             ("en;q=0.8 , ru ; Q=1.000", Ru),
             ("ru,en", Ru),
             ("en,ru", En),

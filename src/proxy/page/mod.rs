@@ -215,15 +215,17 @@ mod tests {
 
     /// Every page there is for `authority`.
     fn all(authority: &Target) -> Vec<String> {
+        let ways = [
+            (Credentials::Wanted, Trust::Trusted),
+            (Credentials::Wanted, Trust::Stranger),
+            (Credentials::NotWanted, Trust::Trusted),
+            (Credentials::NotWanted, Trust::Stranger),
+        ];
         let mut pages = Vec::new();
-        for language in LANGUAGES {
+        for (credentials, trust) in ways {
             for scheme in [Scheme::Http, Scheme::Https] {
-                for credentials in [Credentials::Wanted, Credentials::NotWanted] {
-                    for trust in [Trust::Trusted, Trust::Stranger] {
-                        let visit = Visit { scheme, credentials, trust, ..visit(authority) };
-                        pages.push(page(&visit, language));
-                    }
-                }
+                let visit = Visit { scheme, credentials, trust, ..visit(authority) };
+                pages.extend(LANGUAGES.map(|language| page(&visit, language)));
             }
         }
         pages
