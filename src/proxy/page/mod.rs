@@ -241,7 +241,7 @@ mod tests {
                 ">Port</th><td><b>8080</b></td>",
                 ">Type</th><td><b>http</b></td>",
                 "<b>203.0.113.7</b>",
-                "curl -x http://proxy.example:8080 https://api.openai.com/v1/models -i</code>",
+                "curl -x http://proxy.example:8080 https://api.openai.com/v1/models <span>-i</span></code>",
                 "sami-proxy doctor proxy.example:8080</code>",
                 "<a href=\"/proxy.pac\">",
                 "http://proxy.example:8080/proxy.pac</code>",
@@ -287,7 +287,9 @@ mod tests {
         for trust in [Trust::Trusted, Trust::Stranger] {
             let wanted = of(Credentials::Wanted, trust);
             assert!(wanted.contains("Without them, nothing") && wanted.contains("SAMI_PROXY_AUTH"));
-            assert!(wanted.contains("/models -i -U NAME</code>") && wanted.contains("407"));
+            assert!(
+                wanted.contains("/models <span>-i -U NAME</span></code>") && wanted.contains("407")
+            );
             assert!(!wanted.contains("leave empty"));
         }
     }
