@@ -31,6 +31,7 @@ const PURE: &[&str] = &[
     "proxy/policy.rs",
     "proxy/destinations.rs",
     "proxy/known_hosts.rs",
+    "proxy/page",
     "proxy/stop.rs",
 ];
 
