@@ -3,3 +3,5 @@
 pub mod basic_auth;
 pub mod decimal;
 pub mod http1;
+pub mod parent;
+pub mod socks_client;
