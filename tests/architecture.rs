@@ -10,7 +10,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("cli", &["cli", "config", "journal", "net", "proxy", "worker"]),
     ("config", &["config", "net", "proxy", "secret", "target"]),
     ("proxy", &["failure", "journal", "net", "proxy", "secret", "target", "wire", "worker"]),
-    ("net", &["failure", "net", "target", "wire", "worker"]),
+    ("net", &["failure", "net", "secret", "target", "wire", "worker"]),
     ("wire", &["secret", "target", "wire"]),
     ("journal", &["worker"]),
     ("worker", &[]),
