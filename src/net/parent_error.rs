@@ -105,6 +105,7 @@ fn certificate_words(error: &CertificateError) -> Box<str> {
             "it is for another name".into()
         }
         CertificateError::BadEncoding => "it is malformed".into(),
+        CertificateError::BadSignature => "a signature is wrong".into(),
         CertificateError::Revoked => "it has been revoked".into(),
         // What `openssl req -x509` makes by default.
         CertificateError::Other(inside) if inside.to_string() == "CaUsedAsEndEntity" => {
