@@ -73,9 +73,9 @@ async fn error_of(parent: &Parent, answer: &[u8]) -> ParentError {
     asked.map(|_| ()).unwrap_err()
 }
 
-async fn byte_by_byte(peer: &mut Peer, bytes: &[u8]) {
-    for byte in bytes {
-        peer.send([*byte]).await;
+async fn in_pieces(peer: &mut Peer, bytes: &[u8], piece: usize) {
+    for bytes in bytes.chunks(piece) {
+        peer.send(bytes).await;
         tokio::task::yield_now().await;
     }
 }
@@ -98,16 +98,12 @@ async fn http_gives_a_tunnel_with_the_first_bytes_of_the_target() {
         "HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 204 x\r\nProxy-Status: a; details=\"b\"\r\n\r\n",
     ];
     for head in heads {
-        for slowly in [true, false] {
+        for piece in [1, 7, 1000] {
             let (asked, mut peer) =
                 ask(&parent(Protocol::Http, None, None), TARGET, async |mut peer: Peer| {
                     assert_eq!(peer.head().await, CONNECT);
                     let answer = format!("{head}220 hello\r\n\r\n");
-                    if slowly {
-                        byte_by_byte(&mut peer, answer.as_bytes()).await;
-                    } else {
-                        peer.send(answer).await;
-                    }
+                    in_pieces(&mut peer, answer.as_bytes(), piece).await;
                     peer
                 })
                 .await;
@@ -206,7 +202,7 @@ async fn a_dropped_question_closes_the_connection() {
 
 #[tokio::test]
 async fn socks_without_a_login_passes_the_name_unresolved() {
-    for slowly in [true, false] {
+    for piece in [1, 7, 1000] {
         let (asked, peer) =
             ask(&parent(Protocol::Socks5, None, None), TARGET, async |mut peer: Peer| {
                 assert_eq!(peer.exactly(3).await, b"\x05\x01\x00");
@@ -215,11 +211,7 @@ async fn socks_without_a_login_passes_the_name_unresolved() {
                 assert_eq!(request[3], 3, "ATYP: a domain name");
                 assert_eq!(request, SOCKS_REQUEST);
                 let answer = [SOCKS_DONE, b"220 hello"].concat();
-                if slowly {
-                    byte_by_byte(&mut peer, &answer).await;
-                } else {
-                    peer.send(answer).await;
-                }
+                in_pieces(&mut peer, &answer, piece).await;
                 peer
             })
             .await;
@@ -239,11 +231,11 @@ async fn socks_with_a_login_and_addresses() {
     for (target, expected) in cases {
         let (asked, ()) = ask(&parent, target, async |mut peer: Peer| {
             assert_eq!(peer.exactly(4).await, b"\x05\x02\x00\x02");
-            byte_by_byte(&mut peer, b"\x05\x02").await;
+            in_pieces(&mut peer, b"\x05\x02", 1).await;
             assert_eq!(peer.exactly(14).await, b"\x01\x04anna\x07hunter2");
-            byte_by_byte(&mut peer, b"\x01\x00").await;
+            in_pieces(&mut peer, b"\x01\x00", 1).await;
             assert_eq!(peer.exactly(expected.len()).await, expected);
-            byte_by_byte(&mut peer, b"\x05\x00\x00\x03\x03abc\x00\x50").await;
+            in_pieces(&mut peer, b"\x05\x00\x00\x03\x03abc\x00\x50", 1).await;
         })
         .await;
         assert_eq!(said(asked, 0).await.1, b"");
