@@ -11,7 +11,7 @@
 //! | [`cli`] | arguments, standard output, exit codes, signals | decides about traffic |
 //! | [`config`] | what the user wrote and where; makes [`proxy::Settings`] | acts on it |
 //! | [`proxy`] | who may reach what, and the pipeline that does it | bytes of a protocol |
-//! | [`net`] | sockets: listen, resolve, dial, relay, TLS | why |
+//! | [`net`] | sockets: listen, resolve, dial, ask a parent proxy, relay, TLS | why |
 //! | [`wire`] | bytes ↔ values | does I/O |
 //! | [`target`], [`failure`], [`secret`] | the words of the domain | anything else |
 //! | [`journal`] | lines to standard output without ever waiting | what they say |

@@ -3,5 +3,5 @@
 pub mod basic_auth;
 pub mod decimal;
 pub mod http1;
-pub mod proxy_header;
-pub mod socks;
+pub mod parent;
+pub mod socks_client;

@@ -236,8 +236,9 @@ mod tests {
             let expected = Ok(Some(Answer::Established { length: head.len() }));
             assert_eq!(answer(head), expected, "{head:?}");
             assert_eq!(answer(&format!("{head}\n\0 220 hello\r\n\r\n")), expected, "{head:?}");
-            for cut in 0..head.len() {
-                assert_eq!(answer(&head[..cut]), Ok(None), "{:?}", &head[..cut]);
+            for (cut, _) in head.char_indices() {
+                let (prefix, _) = head.split_at(cut);
+                assert_eq!(answer(prefix), Ok(None), "{prefix:?}");
             }
         }
     }
