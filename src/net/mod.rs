@@ -7,6 +7,7 @@ pub mod halves;
 pub mod leg;
 pub mod limits;
 pub mod listen;
+mod lookups;
 pub mod meter;
 pub mod parent;
 mod parent_error;

@@ -9,6 +9,7 @@
 
 pub mod accept;
 pub mod access_log;
+mod admin;
 pub mod attempts;
 pub mod authorize;
 pub mod connection;
@@ -20,6 +21,7 @@ pub mod front;
 pub mod internal;
 pub mod known_hosts;
 mod log_line;
+mod metrics;
 pub mod origins;
 pub mod page;
 pub mod policy;
