@@ -139,7 +139,8 @@ pub(super) fn translate(request: &Parts, ended: bool) -> Result<Head, Refusal> {
 /// The trailer section of `fields`, its empty line included, without what has no place in one
 /// (RFC 9110 §6.5.1).
 pub(super) fn trailers(fields: &HeaderMap) -> Vec<u8> {
-    const NEVER: [HeaderName; 3] = [header::CONTENT_LENGTH, header::TRANSFER_ENCODING, header::HOST];
+    const NEVER: [HeaderName; 3] =
+        [header::CONTENT_LENGTH, header::TRANSFER_ENCODING, header::HOST];
     let mut text = Vec::new();
     for (name, value) in fields {
         if !NEVER.contains(name) {
@@ -173,9 +174,7 @@ fn authority_of(request: &Parts) -> Result<Authority, Refusal> {
             let same = host.as_bytes().eq_ignore_ascii_case(authority.as_str().as_bytes());
             if same { Ok(authority.clone()) } else { Err(Refusal::Host) }
         }
-        (None, Some(host)) => {
-            Authority::try_from(host.as_bytes()).map_err(|_| Refusal::Authority)
-        }
+        (None, Some(host)) => Authority::try_from(host.as_bytes()).map_err(|_| Refusal::Authority),
         (None, None) => Err(Refusal::Authority),
     }
 }
@@ -201,12 +200,15 @@ fn request_line(
     request: &Parts,
 ) -> Result<(), Refusal> {
     let path = request.uri.path_and_query().map_or("/", |path| path.as_str());
+    // RFC 9112 §3.2.1: an empty path is a slash.
+    let slash = if path.starts_with('?') { "/" } else { "" };
     if !(path.starts_with(['/', '?']) || path == "*") {
         return Err(Refusal::Path);
     }
     let mut say = |parts: [&str; 3]| {
         let [scheme, authority, path] = parts.map(str::as_bytes);
-        line(text, &[method.as_bytes(), b" ", scheme, authority, path, b" HTTP/1.1"]);
+        let parts = [scheme, authority, slash.as_bytes(), path].concat();
+        line(text, &[method.as_bytes(), b" ", &parts, b" HTTP/1.1"]);
     };
     match request.uri.scheme_str() {
         Some("https") => say(["", "", path]),
@@ -249,4 +251,86 @@ fn line(text: &mut Vec<u8>, parts: &[&[u8]]) {
         text.extend_from_slice(part);
     }
     text.extend_from_slice(b"\r\n");
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Request;
+
+    use super::*;
+
+    fn said(request: http::request::Builder) -> Result<String, Refusal> {
+        let parts = request.body(()).unwrap().into_parts().0;
+        translate(&parts, true).map(|head| String::from_utf8(head.text).unwrap())
+    }
+
+    #[test]
+    fn the_request_target_has_the_form_that_a_proxy_expects() {
+        let cases = [
+            ("GET", "http://a.test", "GET http://a.test/ HTTP/1.1"),
+            ("GET", "http://a.test:81?q", "GET http://a.test:81/?q HTTP/1.1"),
+            ("PUT", "ftp://a.test/x", "PUT ftp://a.test/x HTTP/1.1"),
+            ("OPTIONS", "http://a.test/x", "OPTIONS http://a.test/x HTTP/1.1"),
+            ("GET", "https://a.test/x?y", "GET /x?y HTTP/1.1"),
+            ("CONNECT", "[::1]:443", "CONNECT [::1]:443 HTTP/1.1"),
+        ];
+        for (method, uri, line) in cases {
+            let text = said(Request::builder().method(method).uri(uri)).unwrap();
+            assert_eq!(text.lines().next(), Some(line));
+        }
+        let all = |scheme| {
+            let uri = http::Uri::builder().scheme(scheme).authority("a.test").path_and_query("*");
+            said(Request::options(uri.build().unwrap())).unwrap()
+        };
+        assert!(all("http").starts_with("OPTIONS http://a.test HTTP/1.1\r\n"));
+        assert!(all("https").starts_with("OPTIONS * HTTP/1.1\r\n"));
+    }
+
+    #[test]
+    fn what_can_not_be_said_is_refused() {
+        let get = || Request::get("http://a.test/");
+        let socket = |protocol: &'static str, uri| {
+            Request::connect(uri).extension(h2::ext::Protocol::from_static(protocol))
+        };
+        let cases = [
+            (get().header("connection", "x"), Refusal::ConnectionSpecific),
+            (get().header("proxy-connection", "x"), Refusal::ConnectionSpecific),
+            (get().header("keep-alive", "x"), Refusal::ConnectionSpecific),
+            (get().header("transfer-encoding", "chunked"), Refusal::ConnectionSpecific),
+            (get().header("upgrade", "x"), Refusal::ConnectionSpecific),
+            (get().header("te", "gzip"), Refusal::ConnectionSpecific),
+            (get().header("host", "b.test"), Refusal::Host),
+            (get().header("host", "a.test").header("host", "a.test"), Refusal::Host),
+            (Request::get("/"), Refusal::Authority),
+            (Request::get("/").header("host", ""), Refusal::Authority),
+            (Request::get("/").header("host", "a b"), Refusal::Authority),
+            (Request::get("/").header("host", "a/b"), Refusal::Authority),
+            (socket("connect-udp", "http://a.test/"), Refusal::Protocol),
+            (socket("websocket", "https://a.test/"), Refusal::Scheme),
+            (socket("websocket", "http://a.test/").header("content-length", "0"), Refusal::Content),
+            (socket("websocket", "http://a.test/").method("GET"), Refusal::Protocol),
+        ];
+        for (index, (request, refusal)) in cases.into_iter().enumerate() {
+            assert_eq!(said(request), Err(refusal), "case {index}");
+        }
+        for path in ["x", ".test/"] {
+            let Ok(path) = http::uri::PathAndQuery::try_from(path) else { continue };
+            let uri = http::Uri::builder().scheme("http").authority("a.test").path_and_query(path);
+            let Ok(uri) = uri.build() else { continue };
+            assert_eq!(said(Request::get(uri)), Err(Refusal::Path));
+        }
+    }
+
+    #[test]
+    fn the_key_of_a_web_socket_is_ours_and_never_the_same() {
+        let request = || {
+            let protocol = h2::ext::Protocol::from_static("websocket");
+            let request = Request::connect("http://a.test/").extension(protocol);
+            said(request.header("sec-websocket-key", "theirs")).unwrap()
+        };
+        let (one, two) = (request(), request());
+        assert_eq!(one.matches("-key: ").count() + one.matches("-Key: ").count(), 1);
+        assert!(!one.contains("theirs"));
+        assert_ne!(one, two);
+    }
 }
