@@ -58,6 +58,13 @@ async fn pair_with(client: u32, server_window: u32) -> Pair {
     Pair { client, accepted }
 }
 
+/// What follows the head of a request.
+#[derive(PartialEq)]
+enum Body {
+    None,
+    Follows,
+}
+
 /// One exchange, both ends.
 struct Exchange {
     answer: ResponseFuture,
@@ -69,14 +76,14 @@ impl Pair {
     async fn send(
         &mut self,
         request: Request<()>,
-        ended: bool,
+        body: Body,
     ) -> (ResponseFuture, SendStream<Bytes>) {
         let mut client = self.client.clone().ready().await.unwrap();
-        client.send_request(request, ended).unwrap()
+        client.send_request(request, body == Body::None).unwrap()
     }
 
-    async fn exchange(&mut self, request: Request<()>, ended: bool) -> Exchange {
-        let (answer, up) = self.send(request, ended).await;
+    async fn exchange(&mut self, request: Request<()>, body: Body) -> Exchange {
+        let (answer, up) = self.send(request, body).await;
         let stream = self.accepted.recv().await.unwrap().unwrap();
         Exchange { answer, up, stream }
     }
@@ -84,14 +91,14 @@ impl Pair {
     /// Returns when the client knows the settings of the server.
     async fn settled(&mut self) {
         let request = get("http://example.com/");
-        let Exchange { answer, mut stream, .. } = self.exchange(request, true).await;
+        let Exchange { answer, mut stream, .. } = self.exchange(request, Body::None).await;
         write(&mut stream, "HTTP/1.1 204 No\r\n\r\n").await;
         answer.await.unwrap();
     }
 
     /// `CONNECT`, answered and accepted.
     async fn tunnel(&mut self) -> (SendStream<Bytes>, RecvStream, H2Stream) {
-        let Exchange { answer, up, mut stream } = self.exchange(connect(), false).await;
+        let Exchange { answer, up, mut stream } = self.exchange(connect(), Body::Follows).await;
         head(&mut stream).await;
         write(&mut stream, "HTTP/1.1 200 Connection established\r\n\r\n").await;
         (up, answer.await.unwrap().into_body(), stream)
@@ -174,7 +181,7 @@ async fn reset_of(up: &mut SendStream<Bytes>) -> Reason {
 }
 
 fn pattern(length: usize, seed: u8) -> Vec<u8> {
-    (0..length).map(|at| (at % 251) as u8 ^ seed).collect()
+    (0..251).map(|byte| byte ^ seed).cycle().take(length).collect()
 }
 
 #[tokio::test]
@@ -182,7 +189,7 @@ async fn a_request_without_body_and_its_answer() {
     let mut pair = pair().await;
     let request = Request::get("http://example.com/a?b=c").header("x-one", "1");
     let request = request.header("te", "trailers").body(()).unwrap();
-    let Exchange { answer, mut stream, .. } = pair.exchange(request, true).await;
+    let Exchange { answer, mut stream, .. } = pair.exchange(request, Body::None).await;
     assert_eq!(
         head(&mut stream).await,
         "GET http://example.com/a?b=c HTTP/1.1\r\nHost: example.com\r\nx-one: 1\r\n\
@@ -216,7 +223,7 @@ async fn a_request_without_body_and_its_answer() {
 #[tokio::test]
 async fn a_client_that_waits_is_told_of_the_end() {
     let mut pair = pair().await;
-    let Exchange { stream, .. } = pair.exchange(get("http://example.com/"), true).await;
+    let Exchange { stream, .. } = pair.exchange(get("http://example.com/"), Body::None).await;
     let (mut reading, mut writing) = tokio::io::split(stream);
     let mut said = Vec::new();
     let (read, written) = tokio::join!(reading.read_to_end(&mut said), async {
@@ -230,7 +237,7 @@ async fn a_client_that_waits_is_told_of_the_end() {
 async fn a_body_with_length_has_no_framing() {
     let mut pair = pair().await;
     let request = post().header("content-length", "10").body(()).unwrap();
-    let Exchange { mut up, mut stream, .. } = pair.exchange(request, false).await;
+    let Exchange { mut up, mut stream, .. } = pair.exchange(request, Body::Follows).await;
     assert_eq!(
         head(&mut stream).await,
         "POST http://example.com/up HTTP/1.1\r\nHost: example.com\r\ncontent-length: 10\r\n\r\n"
@@ -246,9 +253,9 @@ async fn a_body_with_length_has_no_framing() {
 async fn no_length_is_added_to_no_body() {
     let mut pair = pair().await;
     let request = post().header("content-length", "0").body(()).unwrap();
-    let mut stream = pair.exchange(request, true).await.stream;
+    let mut stream = pair.exchange(request, Body::None).await.stream;
     assert!(head(&mut stream).await.contains("\r\ncontent-length: 0\r\n"));
-    let mut stream = pair.exchange(post().body(()).unwrap(), true).await.stream;
+    let mut stream = pair.exchange(post().body(()).unwrap(), Body::None).await.stream;
     let head = head(&mut stream).await;
     assert_eq!(head, "POST http://example.com/up HTTP/1.1\r\nHost: example.com\r\n\r\n");
     assert!(reads_nothing(&mut stream).await);
@@ -257,7 +264,8 @@ async fn no_length_is_added_to_no_body() {
 #[tokio::test]
 async fn a_body_without_length_is_chunked_and_its_trailers_follow() {
     let mut pair = pair().await;
-    let Exchange { mut up, mut stream, .. } = pair.exchange(post().body(()).unwrap(), false).await;
+    let Exchange { mut up, mut stream, .. } =
+        pair.exchange(post().body(()).unwrap(), Body::Follows).await;
     assert!(head(&mut stream).await.ends_with("\r\nTransfer-Encoding: chunked\r\n\r\n"));
     up.send_data("hello".into(), false).unwrap();
     exactly(&mut stream, "5\r\nhello\r\n").await;
@@ -271,7 +279,8 @@ async fn a_body_without_length_is_chunked_and_its_trailers_follow() {
     exactly(&mut stream, "10\r\nxxxxxxxxxxxxxxxx\r\n0\r\nx-sum: 7\r\n\r\n").await;
     assert!(reads_nothing(&mut stream).await);
 
-    let Exchange { mut up, mut stream, .. } = pair.exchange(post().body(()).unwrap(), false).await;
+    let Exchange { mut up, mut stream, .. } =
+        pair.exchange(post().body(()).unwrap(), Body::Follows).await;
     head(&mut stream).await;
     up.send_data("a".into(), true).unwrap();
     exactly(&mut stream, "1\r\na\r\n0\r\n\r\n").await;
@@ -283,7 +292,7 @@ async fn cookie_crumbs_are_one_field() {
     let mut pair = pair().await;
     let request = Request::get("http://example.com/").header("cookie", "a=1");
     let request = request.header("cookie", "b=2").header("cookie", "c=3").body(()).unwrap();
-    let mut stream = pair.exchange(request, true).await.stream;
+    let mut stream = pair.exchange(request, Body::None).await.stream;
     let head = head(&mut stream).await;
     assert!(head.ends_with("\r\ncookie: a=1; b=2; c=3\r\n\r\n"), "{head}");
 }
@@ -291,7 +300,8 @@ async fn cookie_crumbs_are_one_field() {
 #[tokio::test]
 async fn https_is_said_in_origin_form() {
     let mut pair = pair().await;
-    let mut stream = pair.exchange(get("https://proxy.test:8443/healthz?x"), true).await.stream;
+    let mut stream =
+        pair.exchange(get("https://proxy.test:8443/healthz?x"), Body::None).await.stream;
     let head = head(&mut stream).await;
     assert_eq!(head, "GET /healthz?x HTTP/1.1\r\nHost: proxy.test:8443\r\n\r\n");
 }
@@ -299,7 +309,7 @@ async fn https_is_said_in_origin_form() {
 #[tokio::test]
 async fn a_tunnel_carries_both_ways_at_once_and_ends_in_order() {
     let mut pair = pair_with(1000, 700).await;
-    let Exchange { answer, mut up, mut stream } = pair.exchange(connect(), false).await;
+    let Exchange { answer, mut up, mut stream } = pair.exchange(connect(), Body::Follows).await;
     let expected = "CONNECT example.com:443 HTTP/1.1\r\nHost: example.com:443\r\n\r\n";
     assert_eq!(head(&mut stream).await, expected);
     up.send_data("early".into(), false).unwrap();
@@ -362,13 +372,14 @@ async fn either_half_of_a_tunnel_ends_alone() {
 async fn a_reset_by_the_client_is_an_error_and_not_an_end() {
     let mut pair = pair().await;
     // In the body.
-    let Exchange { mut up, mut stream, .. } = pair.exchange(post().body(()).unwrap(), false).await;
+    let Exchange { mut up, mut stream, .. } =
+        pair.exchange(post().body(()).unwrap(), Body::Follows).await;
     head(&mut stream).await;
     up.send_reset(Reason::CANCEL);
     assert_eq!(stream.read_u8().await.unwrap_err().kind(), ErrorKind::ConnectionReset);
     // While it waits for its answer.
     let request = get("http://example.com/");
-    let Exchange { mut up, mut stream, .. } = pair.exchange(request, true).await;
+    let Exchange { mut up, mut stream, .. } = pair.exchange(request, Body::None).await;
     head(&mut stream).await;
     assert!(reads_nothing(&mut stream).await);
     up.send_reset(Reason::CANCEL);
@@ -377,7 +388,7 @@ async fn a_reset_by_the_client_is_an_error_and_not_an_end() {
     assert_eq!(late.unwrap_err().kind(), ErrorKind::ConnectionReset);
     // While it is answered.
     let request = get("http://example.com/");
-    let Exchange { answer, mut up, mut stream } = pair.exchange(request, true).await;
+    let Exchange { answer, mut up, mut stream } = pair.exchange(request, Body::None).await;
     head(&mut stream).await;
     write(&mut stream, "HTTP/1.1 200 OK\r\n\r\nx").await;
     answer.await.unwrap();
@@ -423,18 +434,19 @@ async fn dropped_before_the_end_is_a_reset() {
     drop(stream);
     assert_eq!(reset_of(&mut up).await, Reason::CONNECT_ERROR);
 
-    let Exchange { mut up, stream, .. } = pair.exchange(connect(), false).await;
+    let Exchange { mut up, stream, .. } = pair.exchange(connect(), Body::Follows).await;
     drop(stream);
     assert_eq!(reset_of(&mut up).await, Reason::INTERNAL_ERROR, "no tunnel yet");
 
-    let Exchange { mut up, stream, .. } = pair.exchange(get("http://example.com/"), true).await;
+    let Exchange { mut up, stream, .. } =
+        pair.exchange(get("http://example.com/"), Body::None).await;
     drop(stream);
     assert_eq!(reset_of(&mut up).await, Reason::INTERNAL_ERROR, "no answer");
 
     for cut in ["Content-Length: 9\r\n\r\nhalf", "Transfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n"]
     {
         let request = get("http://example.com/");
-        let Exchange { answer, mut stream, .. } = pair.exchange(request, true).await;
+        let Exchange { answer, mut stream, .. } = pair.exchange(request, Body::None).await;
         write(&mut stream, &format!("HTTP/1.1 200 OK\r\n{cut}")).await;
         let mut response = answer.await.unwrap();
         stream.shutdown().await.unwrap();
@@ -444,7 +456,8 @@ async fn dropped_before_the_end_is_a_reset() {
         assert_eq!(error.reason(), Some(Reason::INTERNAL_ERROR), "{cut}");
     }
 
-    let Exchange { mut up, mut stream, .. } = pair.exchange(post().body(()).unwrap(), false).await;
+    let Exchange { mut up, mut stream, .. } =
+        pair.exchange(post().body(()).unwrap(), Body::Follows).await;
     write(&mut stream, "HTTP/1.1 204 No\r\n\r\n").await;
     stream.reset_on_close();
     drop(stream);
@@ -455,7 +468,7 @@ async fn dropped_before_the_end_is_a_reset() {
 async fn an_early_answer_arrives_and_the_rest_of_the_request_is_refused() {
     let mut pair = pair().await;
     let Exchange { answer, mut up, mut stream } =
-        pair.exchange(post().body(()).unwrap(), false).await;
+        pair.exchange(post().body(()).unwrap(), Body::Follows).await;
     head(&mut stream).await;
     up.send_data("some".into(), false).unwrap();
     write(&mut stream, "HTTP/1.1 413 Too Much\r\nContent-Length: 3\r\n\r\nno!").await;
@@ -479,7 +492,7 @@ async fn answers_without_body() {
     for (method, answered, length) in cases {
         let request = Request::builder().method(method).uri("http://example.com/");
         let Exchange { answer, mut stream, .. } =
-            pair.exchange(request.body(()).unwrap(), true).await;
+            pair.exchange(request.body(()).unwrap(), Body::None).await;
         head(&mut stream).await;
         write(&mut stream, &format!("HTTP/1.1 {answered}\r\n\r\n")).await;
         drop(stream);
@@ -499,7 +512,7 @@ async fn a_chunked_answer_with_trailers() {
     let mut pair = pair().await;
     for size in (1..ANSWER.len()).chain([ANSWER.len()]) {
         let request = get("http://example.com/");
-        let Exchange { mut answer, mut stream, .. } = pair.exchange(request, true).await;
+        let Exchange { mut answer, mut stream, .. } = pair.exchange(request, Body::None).await;
         head(&mut stream).await;
         for piece in ANSWER.as_bytes().chunks(size) {
             stream.write_all(piece).await.unwrap();
@@ -522,7 +535,8 @@ async fn a_chunked_answer_with_trailers() {
 #[tokio::test]
 async fn an_answer_that_ends_with_the_connection() {
     let mut pair = pair().await;
-    let Exchange { answer, mut stream, .. } = pair.exchange(get("http://example.com/"), true).await;
+    let Exchange { answer, mut stream, .. } =
+        pair.exchange(get("http://example.com/"), Body::None).await;
     head(&mut stream).await;
     write(&mut stream, "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nsome").await;
     let mut response = answer.await.unwrap();
@@ -538,7 +552,7 @@ async fn an_answer_that_ends_with_the_connection() {
 async fn expectations_and_interim_answers_pass() {
     let mut pair = pair().await;
     let request = post().header("expect", "100-continue").body(()).unwrap();
-    let Exchange { mut answer, mut up, mut stream } = pair.exchange(request, false).await;
+    let Exchange { mut answer, mut up, mut stream } = pair.exchange(request, Body::Follows).await;
     assert!(head(&mut stream).await.contains("\r\nexpect: 100-continue\r\n"));
     write(&mut stream, "HTTP/1.1 100 Continue\r\n\r\n").await;
     let interim = poll_fn(|cx| answer.poll_informational(cx)).await.unwrap().unwrap();
@@ -554,7 +568,7 @@ async fn a_web_socket() {
     let mut pair = pair().await;
     let request = web_socket("websocket", "http://example.com/chat");
     pair.settled().await;
-    let Exchange { answer, mut up, mut stream } = pair.exchange(request, false).await;
+    let Exchange { answer, mut up, mut stream } = pair.exchange(request, Body::Follows).await;
     let said = head(&mut stream).await;
     let (before, key) = said.split_once("Sec-WebSocket-Key: ").unwrap();
     assert_eq!(
@@ -585,7 +599,7 @@ async fn a_web_socket_that_is_none() {
     pair.settled().await;
     for (answered, status) in [("403 No", 403), ("200 OK", 502)] {
         let request = web_socket("websocket", "http://example.com/chat");
-        let Exchange { answer, mut stream, .. } = pair.exchange(request, false).await;
+        let Exchange { answer, mut stream, .. } = pair.exchange(request, Body::Follows).await;
         head(&mut stream).await;
         let answered = format!("HTTP/1.1 {answered}\r\nContent-Length: 1\r\n\r\nx");
         write(&mut stream, &answered).await;
@@ -597,7 +611,7 @@ async fn a_web_socket_that_is_none() {
         (web_socket("websocket", "https://example.com/"), Refusal::Scheme, 400),
     ];
     for (request, refusal, status) in cases {
-        let (answer, mut up) = pair.send(request, false).await;
+        let (answer, mut up) = pair.send(request, Body::Follows).await;
         assert_eq!(pair.accepted.recv().await.unwrap().unwrap_err(), refusal);
         assert_eq!(answer.await.unwrap().status(), status);
         assert_eq!(reset_of(&mut up).await, Reason::NO_ERROR);
@@ -608,8 +622,8 @@ async fn a_web_socket_that_is_none() {
 async fn a_host_that_differs_is_refused() {
     let mut pair = pair().await;
     let request = |host| Request::get("http://example.com/").header("host", host).body(()).unwrap();
-    pair.exchange(request("EXAMPLE.com"), true).await;
-    let (answer, _up) = pair.send(request("example.org"), true).await;
+    pair.exchange(request("EXAMPLE.com"), Body::None).await;
+    let (answer, _up) = pair.send(request("example.org"), Body::None).await;
     assert_eq!(pair.accepted.recv().await.unwrap().unwrap_err(), Refusal::Host);
     assert_eq!(answer.await.unwrap().status(), 400);
 }
@@ -617,7 +631,8 @@ async fn a_host_that_differs_is_refused() {
 #[tokio::test]
 async fn who_does_not_read_is_not_written_to() {
     let mut pair = pair_with(10_000, WINDOW).await;
-    let Exchange { answer, mut stream, .. } = pair.exchange(get("http://example.com/"), true).await;
+    let Exchange { answer, mut stream, .. } =
+        pair.exchange(get("http://example.com/"), Body::None).await;
     head(&mut stream).await;
     write(&mut stream, "HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n").await;
     let mut response = answer.await.unwrap();
@@ -654,7 +669,7 @@ async fn the_end_needs_no_window() {
     let mut pair = pair_with(5, WINDOW).await;
     for trailer in ["", "X-Sum: 7\r\n"] {
         let request = get("http://example.com/");
-        let Exchange { answer, mut stream, .. } = pair.exchange(request, true).await;
+        let Exchange { answer, mut stream, .. } = pair.exchange(request, Body::None).await;
         write(&mut stream, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n").await;
         let mut response = answer.await.unwrap();
         write(&mut stream, &format!("5\r\nhello\r\n0\r\n{trailer}\r\n")).await;
@@ -695,7 +710,7 @@ async fn what_is_no_answer_is_an_error() {
     let mut pair = pair().await;
     for case in cases {
         let request = get("http://example.com/");
-        let Exchange { mut up, mut stream, .. } = pair.exchange(request, true).await;
+        let Exchange { mut up, mut stream, .. } = pair.exchange(request, Body::None).await;
         head(&mut stream).await;
         let error = stream.write_all(case.as_bytes()).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidData, "{case:.99}");
@@ -721,7 +736,7 @@ proptest! {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         runtime.block_on(async {
             let mut pair = pair().await;
-            let mut stream = pair.exchange(get("http://example.com/"), true).await.stream;
+            let mut stream = pair.exchange(get("http://example.com/"), Body::None).await.stream;
             stream.write_all(start.as_bytes()).await.unwrap();
             for piece in pieces {
                 if stream.write_all(&piece).await.is_err() {
@@ -749,7 +764,7 @@ impl Frames {
         self.0.write_all(payload).await.unwrap();
     }
 
-    /// HEADERS with END_STREAM and END_HEADERS; literal fields (RFC 7541 §6.2.2).
+    /// HEADERS with `END_STREAM` and `END_HEADERS`; literal fields (RFC 7541 §6.2.2).
     async fn headers(&mut self, stream: u8, fields: &[(&str, &str)]) {
         let mut block = Vec::new();
         for (name, value) in fields {
@@ -762,7 +777,7 @@ impl Frames {
         self.put(1, 5, stream, &block).await;
     }
 
-    /// Waits for RST_STREAM.
+    /// Waits for `RST_STREAM`.
     async fn reset(&mut self, stream: u8) -> u32 {
         loop {
             let mut head = [0; 9];

@@ -2,7 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use http::header::{self, HeaderMap, HeaderName};
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
 use http::uri::Authority;
 use http::{Method, StatusCode};
@@ -79,6 +79,15 @@ pub(super) enum Framing {
     Chunked,
 }
 
+/// What follows the head of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Content {
+    /// Nothing: `END_STREAM` came with HEADERS.
+    None,
+    /// DATA frames, or at least the end of the stream.
+    Frames,
+}
+
 /// A request head in HTTP/1.1.
 pub(super) struct Head {
     /// Up to and including the empty line.
@@ -87,12 +96,12 @@ pub(super) struct Head {
     pub(super) framing: Framing,
 }
 
-/// Says `request` in HTTP/1.1; `ended` tells that no body follows.
+/// Says `request` in HTTP/1.1.
 ///
 /// A proxy is asked in absolute-form (RFC 9112 §3.2.2). Only https is said in origin-form: by that
 /// scheme a client asks a proxy that it reaches under TLS for a page of its own, everything else
 /// under https goes through `CONNECT`.
-pub(super) fn translate(request: &Parts, ended: bool) -> Result<Head, Refusal> {
+pub(super) fn translate(request: &Parts, content: Content) -> Result<Head, Refusal> {
     let fields = &request.headers;
     check_connection_specific(fields)?;
     let authority = authority_of(request)?;
@@ -124,7 +133,9 @@ pub(super) fn translate(request: &Parts, ended: bool) -> Result<Head, Refusal> {
             upgrade(&mut text)?;
             Framing::Raw
         }
-        Kind::Head | Kind::Other if ended || fields.contains_key(header::CONTENT_LENGTH) => {
+        Kind::Head | Kind::Other
+            if content == Content::None || fields.contains_key(header::CONTENT_LENGTH) =>
+        {
             Framing::Length
         }
         Kind::Head | Kind::Other => {
@@ -230,7 +241,7 @@ fn copy(text: &mut Vec<u8>, fields: &HeaderMap, kind: Kind) {
             line(text, &[name.as_str().as_bytes(), b": ", value.as_bytes()]);
         }
     }
-    let crumbs: Vec<_> = fields.get_all(header::COOKIE).iter().map(|v| v.as_bytes()).collect();
+    let crumbs: Vec<_> = fields.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes).collect();
     if !crumbs.is_empty() {
         line(text, &[b"cookie: ", &crumbs.join(b"; ".as_slice())]);
     }
@@ -261,7 +272,7 @@ mod tests {
 
     fn said(request: http::request::Builder) -> Result<String, Refusal> {
         let parts = request.body(()).unwrap().into_parts().0;
-        translate(&parts, true).map(|head| String::from_utf8(head.text).unwrap())
+        translate(&parts, Content::None).map(|head| String::from_utf8(head.text).unwrap())
     }
 
     #[test]

@@ -18,6 +18,7 @@ use h2::server::SendResponse;
 use h2::{Reason, RecvStream};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use self::head::Content;
 pub use self::head::Refusal;
 use self::request::Said;
 use self::response::Answer;
@@ -56,7 +57,8 @@ impl H2Stream {
         mut respond: SendResponse<Bytes>,
     ) -> Result<Self, Refusal> {
         let (parts, body) = request.into_parts();
-        match head::translate(&parts, body.is_end_stream()) {
+        let content = if body.is_end_stream() { Content::None } else { Content::Frames };
+        match head::translate(&parts, content) {
             Ok(head) => Ok(Self {
                 answer: Answer::new(respond, head.kind),
                 said: Said::new(head, body),

@@ -237,8 +237,8 @@ impl Answer {
         match scan.advance(&self.held) {
             Ok(None) => Ok(input.len()),
             Ok(Some(length)) => {
-                let held = mem::take(&mut self.held);
-                let head = parse_response(held.get(..length).unwrap_or_default())
+                let bytes = mem::take(&mut self.held);
+                let head = parse_response(bytes.get(..length).unwrap_or_default())
                     .map_err(|_| self.malformed())?;
                 self.answer(cx, &head)?;
                 Ok(length - before)
@@ -251,7 +251,7 @@ impl Answer {
         match (self.kind, head.status) {
             (Kind::WebSocket, 101) | (Kind::Connect, 200..=299) => {
                 let fields = map(&head.fields, &NOT_OF_A_TUNNEL).ok_or_else(|| self.malformed())?;
-                self.respond((200, fields), false)?;
+                self.respond(200, fields, Body::UntilClose)?;
                 self.state = State::Raw { ended: false };
                 Ok(())
             }
@@ -284,9 +284,8 @@ impl Answer {
         // (RFC 8441 §4).
         let not_switched = self.kind == Kind::WebSocket && matches!(head.status, 200..=299);
         let status = if not_switched { 502 } else { head.status };
-        let ended = body == Body::Empty;
-        self.respond((status, fields), ended)?;
-        self.state = if ended {
+        self.respond(status, fields, body)?;
+        self.state = if body == Body::Empty {
             State::Complete
         } else {
             State::Body { scan: BodyScan::new(body), owed: 0 }
@@ -294,10 +293,11 @@ impl Answer {
         Ok(())
     }
 
-    fn respond(&mut self, (status, fields): (u16, HeaderMap), ended: bool) -> io::Result<()> {
+    fn respond(&mut self, status: u16, fields: HeaderMap, body: Body) -> io::Result<()> {
         let response = response(status, fields).ok_or_else(|| self.malformed())?;
         let Sender::Respond(respond) = &mut self.sender else { return Err(self.malformed()) };
-        self.sender = Sender::Stream(respond.send_response(response, ended).map_err(reset)?);
+        let sent = respond.send_response(response, body == Body::Empty).map_err(reset)?;
+        self.sender = Sender::Stream(sent);
         Ok(())
     }
 
