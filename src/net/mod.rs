@@ -3,6 +3,7 @@
 mod at_hand;
 pub mod dial;
 pub mod direction;
+pub mod h2;
 pub mod halves;
 pub mod leg;
 pub mod limits;
