@@ -14,6 +14,7 @@ pub mod parent;
 mod parent_error;
 pub mod pin;
 pub mod relay;
+pub mod replay;
 pub mod resolve;
 mod scratch;
 pub mod sniff;
