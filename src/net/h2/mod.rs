@@ -9,8 +9,9 @@ mod response;
 
 use std::io;
 use std::pin::Pin;
-use std::sync::atomic::AtomicBool;
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
@@ -44,6 +45,7 @@ pub struct H2Stream {
     said: Said,
     answer: Answer,
     reset: AtomicBool,
+    unanswered: Option<Arc<AtomicUsize>>,
 }
 
 impl H2Stream {
@@ -63,6 +65,7 @@ impl H2Stream {
                 answer: Answer::new(respond, head.kind),
                 said: Said::new(head, body),
                 reset: AtomicBool::new(false),
+                unanswered: None,
             }),
             Err(refusal) => {
                 let mut answer = http::Response::new(());
@@ -74,6 +77,14 @@ impl H2Stream {
         }
     }
 
+    /// Adds one to `count` when the client never gets an answer: it left before, again and again,
+    /// when it only wants us to work (CVE-2023-44487).
+    #[must_use]
+    pub fn counting(mut self, count: Arc<AtomicUsize>) -> Self {
+        self.unanswered = Some(count);
+        self
+    }
+
     /// Makes the coming drop a reset, whatever was said before: data in flight is dropped and the
     /// client sees an error, not an end.
     pub fn reset_on_close(&self) {
@@ -83,6 +94,9 @@ impl H2Stream {
 
 impl Drop for H2Stream {
     fn drop(&mut self) {
+        if let Some(count) = self.unanswered.as_ref().filter(|_| self.answer.is_owed()) {
+            count.fetch_add(1, Relaxed);
+        }
         let whole = match self.answer.tunnel() {
             Some(ended) => ended && self.said.has_ended(),
             None => self.answer.is_complete(),

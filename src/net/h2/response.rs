@@ -69,6 +69,11 @@ impl Answer {
         }
     }
 
+    /// Whether no final answer has begun.
+    pub(super) const fn is_owed(&self) -> bool {
+        matches!(self.state, State::Head(_))
+    }
+
     /// Whether it was answered to its end and is no tunnel.
     pub(super) const fn is_complete(&self) -> bool {
         matches!(self.state, State::Complete)

@@ -2,6 +2,8 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -30,6 +32,29 @@ const SEND_BUFFER: usize = 64 * 1024;
 const HEADER_LIST: u32 = 64 * 1024;
 /// How often it is looked at whether there are streams; a connection that twice has none is ended.
 const LOOK: Duration = Duration::from_secs(45);
+
+/// Streams of a connection that may end without an answer before we ask who does that: a person
+/// leaves a page with dozens of requests under way.
+const UNANSWERED: usize = 200;
+
+/// The streams of one connection.
+#[derive(Debug, Default)]
+struct Streams {
+    begun: usize,
+    unanswered: Arc<AtomicUsize>,
+    /// Being served, also when the client has reset them meanwhile.
+    live: Arc<AtomicUsize>,
+}
+
+impl Streams {
+    /// Whether the client only makes us work: it resets most of what it asks for
+    /// (CVE-2023-44487), or faster than we notice.
+    fn are_hostile(&self) -> bool {
+        let unanswered = self.unanswered.load(Relaxed);
+        (unanswered > UNANSWERED && unanswered * 2 > self.begun)
+            || self.live.load(Relaxed) > 2 * STREAMS as usize
+    }
+}
 
 /// Serves `client` until it leaves, or has had nothing to ask for a while.
 pub async fn serve(client: Client, shared: &Arc<Shared>) {
@@ -62,12 +87,19 @@ async fn drive(
     let mut looks = interval(LOOK);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let (mut ending, mut idle) = (false, 0);
+    let mut streams = Streams::default();
     loop {
         tokio::select! {
             accepted = connection.accept() => match accepted {
                 Some(Ok((request, respond))) => {
                     idle = 0;
-                    begin(request, respond, from, shared);
+                    streams.begun += 1;
+                    begin((request, respond), from, &streams, shared);
+                    if !ending && streams.are_hostile() {
+                        ending = true;
+                        tracing::debug!(client = %from.0, "closed: HTTP/2: resets its requests");
+                        connection.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
+                    }
                 }
                 Some(Err(error)) => {
                     return tracing::debug!(client = %from.0, "closed: HTTP/2: {error}");
@@ -98,9 +130,9 @@ async fn drive(
 /// Serves one stream, in a task of its own. It has a place like any other connection: it needs as
 /// many descriptors.
 fn begin(
-    request: Request<RecvStream>,
-    mut respond: SendResponse<Bytes>,
+    (request, mut respond): (Request<RecvStream>, SendResponse<Bytes>),
     (peer, door): (SocketAddr, Door),
+    streams: &Streams,
     shared: &Arc<Shared>,
 ) {
     let (permit, full) = match shared.places.admit(peer.ip()) {
@@ -111,7 +143,7 @@ fn begin(
         },
     };
     let stream = match H2Stream::new(request, respond) {
-        Ok(stream) => stream,
+        Ok(stream) => stream.counting(Arc::clone(&streams.unanswered)),
         Err(refusal) => {
             return tracing::debug!(client = %peer, "refused: HTTP/2: {refusal}");
         }
@@ -119,6 +151,8 @@ fn begin(
     let leg = Stream::Http2(Box::new(stream));
     let client = Client { leg, buffer: BytesMut::new(), peer, door, permit };
     let theirs = Arc::clone(shared);
+    let live = Arc::clone(&streams.live);
+    live.fetch_add(1, Relaxed);
     shared.tracker.spawn(async move {
         match full {
             None => http1::serve(client, &theirs).await,
@@ -127,5 +161,6 @@ fn begin(
                 http1::turn_away(client, stop, record).await;
             }
         }
+        live.fetch_sub(1, Relaxed);
     });
 }
