@@ -223,7 +223,8 @@ async fn a_request_without_body_and_its_answer() {
 #[tokio::test]
 async fn a_client_that_waits_is_told_of_the_end() {
     let mut pair = pair().await;
-    let Exchange { stream, .. } = pair.exchange(get("http://example.com/"), Body::None).await;
+    let Exchange { stream, answer: _answer, up: _up } =
+        pair.exchange(get("http://example.com/"), Body::None).await;
     let (mut reading, mut writing) = tokio::io::split(stream);
     let mut said = Vec::new();
     let (read, written) = tokio::join!(reading.read_to_end(&mut said), async {
@@ -384,8 +385,10 @@ async fn a_reset_by_the_client_is_an_error_and_not_an_end() {
     assert!(reads_nothing(&mut stream).await);
     up.send_reset(Reason::CANCEL);
     assert_eq!(stream.read_u8().await.unwrap_err().kind(), ErrorKind::ConnectionReset);
-    let late = stream.write_all(b"HTTP/1.1 103 Early\r\n\r\nHTTP/1.1 204 No\r\n\r\n").await;
-    assert_eq!(late.unwrap_err().kind(), ErrorKind::ConnectionReset);
+    for late in ["HTTP/1.1 103 Early\r\n\r\n", "HTTP/1.1 204 No\r\n\r\n"] {
+        let error = stream.write_all(late.as_bytes()).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+    }
     // While it is answered.
     let request = get("http://example.com/");
     let Exchange { answer, mut up, mut stream } = pair.exchange(request, Body::None).await;
@@ -720,7 +723,9 @@ async fn what_is_no_answer_is_an_error() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(100))]
+    #![proptest_config(ProptestConfig {
+        cases: 100, failure_persistence: None, ..ProptestConfig::default()
+    })]
 
     #[test]
     fn no_bytes_from_the_pipeline_are_a_panic(
@@ -766,6 +771,10 @@ impl Frames {
 
     /// HEADERS with `END_STREAM` and `END_HEADERS`; literal fields (RFC 7541 §6.2.2).
     async fn headers(&mut self, stream: u8, fields: &[(&str, &str)]) {
+        self.headers_with(5, stream, fields).await;
+    }
+
+    async fn headers_with(&mut self, flags: u8, stream: u8, fields: &[(&str, &str)]) {
         let mut block = Vec::new();
         for (name, value) in fields {
             block.push(0);
@@ -774,7 +783,7 @@ impl Frames {
                 block.extend_from_slice(text.as_bytes());
             }
         }
-        self.put(1, 5, stream, &block).await;
+        self.put(1, flags, stream, &block).await;
     }
 
     /// Waits for `RST_STREAM`.
@@ -825,6 +834,23 @@ async fn an_authority_may_come_from_host() {
     assert_eq!(head(&mut stream).await, expected);
     frames.headers(3, &start).await;
     assert_eq!(accepted.recv().await.unwrap().unwrap_err(), Refusal::Authority);
+}
+
+#[tokio::test]
+async fn an_empty_frame_is_no_end() {
+    let (near, far) = tokio::io::duplex(MEBIBYTE);
+    let mut accepted = server(far, WINDOW);
+    let mut frames = Frames::new(near).await;
+    let fields =
+        [(":method", "PUT"), (":scheme", "http"), (":authority", "a.test"), (":path", "/")];
+    frames.headers_with(4, 1, &fields).await;
+    let mut stream = accepted.recv().await.unwrap().unwrap();
+    head(&mut stream).await;
+    frames.put(0, 0, 1, b"").await;
+    frames.put(0, 0, 1, b"a").await;
+    frames.put(0, 1, 1, b"").await;
+    exactly(&mut stream, "1\r\na\r\n0\r\n\r\n").await;
+    assert!(reads_nothing(&mut stream).await);
 }
 
 #[test]

@@ -242,6 +242,8 @@ impl Answer {
         match scan.advance(&self.held) {
             Ok(None) => Ok(input.len()),
             Ok(Some(length)) => {
+                // Unless it is the final head, another follows.
+                *scan = HeadScan::default();
                 let bytes = mem::take(&mut self.held);
                 let head = parse_response(bytes.get(..length).unwrap_or_default())
                     .map_err(|_| self.malformed())?;
@@ -273,7 +275,6 @@ impl Answer {
         }
         let fields = map(&head.fields, &[]).ok_or_else(|| self.malformed())?;
         let response = response(head.status, fields).ok_or_else(|| self.malformed())?;
-        self.state = State::Head(HeadScan::default());
         match &mut self.sender {
             Sender::Respond(respond) => respond.send_informational(response).map_err(reset),
             Sender::Stream(_) => Err(self.malformed()),
