@@ -1,10 +1,12 @@
 //! Serving clients: the pipeline.
 //!
 //! ```text
-//! accept ─ connection ─ front/http ─ authorize ─ policy ─ egress ─┬─ tunnel  (CONNECT, WebSocket)
-//!   │ permit   │ TLS       │ head        │ who      │ may      │ dial └─ forward (http://) ─ pump
-//!   │ spread   │           └── stop → reply (every refusal)     │ origins (kept connections)
-//!   └─ server: bind, drain                                      └─ access_log (one line each), tally
+//! accept ─ connection ─ front/http   ─ authorize ─ policy ─ egress ─┬─ tunnel  (CONNECT, WebSocket, SOCKS)
+//!   │ permit  │ door    front/http2    │ who      │ may      │ dial  └─ forward (http://) ─ pump
+//!   │ spread  │ TLS     front/socks    │          │          │ upstream, origins (kept connections)
+//!   │                     └ stop → reply (every refusal)
+//!   │                     └ page, internal (what it answers itself)
+//!   └─ server: bind, drain; admin, metrics           access_log (one line each), tally
 //! ```
 
 pub mod accept;

@@ -1,6 +1,6 @@
 //! An HTTP/2 stream presented as an HTTP/1.1 connection that carries one request.
 //!
-//! [`head`] says the request in HTTP/1.1, [`request`] its body, [`response`] makes an HTTP/2
+//! `head` says the request in HTTP/1.1, `request` its body, `response` makes an HTTP/2
 //! response of the HTTP/1.1 answer. So whatever serves HTTP/1.1 serves HTTP/2.
 
 mod head;
