@@ -83,9 +83,9 @@ impl Closed {
 pub async fn serve(shared: Arc<Shared>, mut client: Client) {
     let deadline = Instant::now() + shared.settings.times.header;
     if shared.speaks_proxy_protocol(client.peer.ip()) {
-        match introduce(&mut client, &shared, deadline).await {
+        match Box::pin(introduce(&mut client, &shared, deadline)).await {
             Ok(()) => {}
-            Err(Closed::Full(stop)) => return turn_away(&shared, client, stop).await,
+            Err(Closed::Full(stop)) => return Box::pin(turn_away(&shared, client, stop)).await,
             Err(closed) => return closed.note(&shared, client.peer),
         }
     }
@@ -95,11 +95,12 @@ pub async fn serve(shared: Arc<Shared>, mut client: Client) {
         Err(closed) => return closed.note(&shared, peer),
     };
     shared.log.tally.door(client.door);
+    // Boxed but for the usual one: a task has room for the largest of its parts.
     match protocol {
         Protocol::Http1 => front::http::serve(client, &shared).await,
-        Protocol::Http2 => front::http2::serve(client, &shared).await,
-        Protocol::Socks4 => front::socks::serve4(client, &shared).await,
-        Protocol::Socks5 => front::socks::serve5(client, &shared).await,
+        Protocol::Http2 => Box::pin(front::http2::serve(client, &shared)).await,
+        Protocol::Socks4 => Box::pin(front::socks::serve4(client, &shared)).await,
+        Protocol::Socks5 => Box::pin(front::socks::serve5(client, &shared)).await,
         Protocol::Tls | Protocol::Foreign(_) => {}
     }
 }
@@ -133,7 +134,7 @@ async fn greet(
         match shared.tls.current() {
             Some(config) => {
                 cover = Cover::Tls;
-                (client, protocol) = end_tls(client, shared, config).await?;
+                (client, protocol) = Box::pin(end_tls(client, shared, config)).await?;
             }
             // Answered with 400: "wrong version number" is what every client then says, and what
             // every search engine knows to be "this proxy speaks no TLS".

@@ -56,7 +56,8 @@ pub async fn open(
     let found = match shared.upstream.as_ref().filter(|upstream| upstream.leads_to(target)) {
         None => direct(shared, target, deadline, record).await,
         Some(upstream) => {
-            through(shared, upstream, (target, deadline), record).await.inspect_err(|stop| {
+            let found = Box::pin(through(shared, upstream, (target, deadline), record)).await;
+            found.inspect_err(|stop| {
                 // The client learns it too, but it is the operator who can mend it.
                 tracing::debug!(id = record.id, "no way through the parent: {stop:?}");
             })

@@ -125,7 +125,9 @@ async fn request(
     let Request { head, form, body } = parsed;
     let refused = Refused::new(&head, body);
     let (target, origin_form) = match form {
-        Form::Own(path) => return own(client, (&head, path), refused, shared, record).await,
+        Form::Own(path) => {
+            return Box::pin(own(client, (&head, path), refused, shared, record)).await;
+        }
         Form::Connect(target) => (target, None),
         Form::Absolute { target, origin_form } => (target, Some(origin_form)),
     };
@@ -136,7 +138,8 @@ async fn request(
     record.user = identity.user().map(Into::into);
     if internal::is_named(&target) {
         let request = (&head, origin_form);
-        return here(client, (request, &target), (&identity, refused), shared, record).await;
+        let here = here(client, (request, &target), (&identity, refused), shared, record);
+        return Box::pin(here).await;
     }
     let onward =
         origin_form.map(|origin_form| Onward { head, target: target.clone(), origin_form, body });

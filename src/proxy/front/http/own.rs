@@ -108,7 +108,7 @@ pub(super) async fn service(
             json(client, text, refused, record).await
         }
         Task::Health => {
-            let text = shared.service.health.report(shared).await.to_string();
+            let text = Box::pin(shared.service.health.report(shared)).await.to_string();
             json(client, text, refused, record).await
         }
         Task::Sink => {
