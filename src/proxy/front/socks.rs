@@ -11,7 +11,7 @@ use crate::proxy::access_log::Record;
 use crate::proxy::authorize::{Identity, Offer};
 use crate::proxy::connection::Client;
 use crate::proxy::egress::{self, Way};
-use crate::proxy::internal;
+use crate::proxy::internal::{self, ServiceError};
 use crate::proxy::reply::Persist;
 use crate::proxy::server::Shared;
 use crate::proxy::stop::Stop;
@@ -68,11 +68,14 @@ async fn serve(mut client: Client, shared: &Shared, version: Version) {
     record.set_method("CONNECT");
     record.user = identity.user().map(Into::into);
     record.target = Some(target.clone());
-    if internal::is_echo(&target) {
-        if grant(&mut client, version, None, &mut record).await {
-            internal::echo(client, internal::most_bytes(identity.trust()), record).await;
-        }
-        return;
+    if internal::is_named(&target) {
+        return match here(&client, (&identity, &target), shared) {
+            Err(stop) => refuse(client, version, stop, record).await,
+            Ok(()) if grant(&mut client, version, None, &mut record).await => {
+                internal::echo(client, internal::most_bytes(identity.trust()), record).await;
+            }
+            Ok(()) => {}
+        };
     }
     match egress::open(shared, &target, (identity.trust(), Way::Fresh), &mut record).await {
         Err(stop) => refuse(client, version, stop, record).await,
@@ -83,6 +86,18 @@ async fn serve(mut client: Client, shared: &Shared, version: Version) {
             }
         }
     }
+}
+
+/// Whether a tunnel to `sami-proxy.internal` is one that echoes, and the client may have it.
+fn here(
+    client: &Client,
+    (identity, target): (&Identity, &Target),
+    shared: &Shared,
+) -> Result<(), Stop> {
+    if !internal::is_echo(target) {
+        return Err(Stop::Service(ServiceError::Unknown));
+    }
+    shared.service.admit_echo(client, identity)
 }
 
 /// Who the client is and where it wants to go.
@@ -182,7 +197,7 @@ const fn reply4_of(stop: &Stop) -> Reply4 {
 /// RFC 1928 §6.
 pub const fn reply_of(stop: &Stop) -> Reply {
     match stop {
-        Stop::Refused(_) | Stop::Loop => Reply::NotAllowed,
+        Stop::Refused(_) | Stop::Loop | Stop::Service(_) => Reply::NotAllowed,
         Stop::Command => Reply::CommandNotSupported,
         Stop::Socks(SocksError::AddressType(_)) => Reply::AddressTypeNotSupported,
         Stop::Egress(failure) | Stop::Answer(failure) | Stop::ParentDown(failure) => {
@@ -221,7 +236,6 @@ pub const fn reply_of(stop: &Stop) -> Reply {
         | Stop::ClientFull
         | Stop::NotFound
         | Stop::RateLimited
-        | Stop::Service(_)
         | Stop::Parent(_)
         | Stop::Socks(_) => Reply::GeneralFailure,
     }

@@ -208,6 +208,9 @@ async fn here(
             own::service(client, (head, path), (who, refused), shared, record).await
         }
         None if internal::is_echo(target) => {
+            if let Err(stop) = shared.service.admit_echo(&client, who) {
+                return refuse(client, stop, refused, record).await;
+            }
             record.status = Some(200);
             if client.send(reply::ESTABLISHED).await.is_err() {
                 record.client_gone();
