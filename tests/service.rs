@@ -260,7 +260,8 @@ async fn an_event_is_sent_when_it_is_due() {
         let size = loop {
             if let Some(at) = common::find(&peer.buffer, b"\r\n") {
                 let line: Vec<u8> = peer.buffer.drain(..at + 2).collect();
-                break usize::from_str_radix(std::str::from_utf8(&line[..at]).unwrap(), 16).unwrap();
+                break usize::from_str_radix(std::str::from_utf8(&line[..at]).unwrap(), 16)
+                    .unwrap();
             }
             more(&mut peer).await;
         };
