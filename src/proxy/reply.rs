@@ -9,6 +9,7 @@ use super::internal::ServiceError;
 use super::policy::Refusal;
 use super::stop::Stop;
 use crate::failure::Failure;
+use crate::net::parent::ParentError;
 
 /// What answers after `CONNECT` (RFC 9110 §9.3.6): exactly this, for picky clients.
 pub const ESTABLISHED: &[u8] = b"HTTP/1.1 200 Connection established\r\n\r\n";
@@ -210,9 +211,9 @@ fn head(
     .into_bytes()
 }
 
-/// With a capital at the beginning and a full stop at the end.
+/// With a capital at the beginning and one full stop at the end.
 fn sentence(text: &str) -> String {
-    let mut rest = text.chars();
+    let mut rest = text.trim_end_matches('.').chars();
     let first = rest.next().map_or(' ', |first| first.to_ascii_uppercase());
     format!("{first}{}.", rest.as_str())
 }
@@ -253,7 +254,7 @@ fn words(stop: &Stop) -> (String, &'static str) {
         Stop::ParentDown(failure) => {
             return (format!("The parent proxy can't be reached: {failure}."), FIX_PARENT);
         }
-        Stop::Parent(error) => return (sentence(&error.to_string()), FIX_PARENT),
+        Stop::Parent(error) => return (parent_words(error), FIX_PARENT),
         Stop::Command => ("This proxy opens connections and nothing else.", FIX_CLIENT),
         Stop::RateLimited => (
             "You have asked this proxy's own service for too much in a short time.",
@@ -287,6 +288,22 @@ fn words(stop: &Stop) -> (String, &'static str) {
         ),
     };
     (happened.to_owned(), advice)
+}
+
+/// What the parent has said, in its own words as far as there are any.
+fn parent_words(error: &ParentError) -> String {
+    let details = match error {
+        ParentError::Refused { details: Some(details), .. } => format!(": {details}"),
+        ParentError::Refused { details: None, .. }
+        | ParentError::Closed
+        | ParentError::Socks(_)
+        | ParentError::SocksMethod
+        | ParentError::SocksLogin
+        | ParentError::Malformed
+        | ParentError::Certificate(_)
+        | ParentError::Tls(_) => String::new(),
+    };
+    sentence(&format!("{error}{details}"))
 }
 
 const FIX_CLIENT: &str = "Update or report the application that sent it; the proxy refuses what two servers could read differently.";
