@@ -10,7 +10,7 @@ use crate::net::leg::receive;
 use crate::proxy::access_log::Record;
 use crate::proxy::authorize::{Identity, Offer};
 use crate::proxy::connection::Client;
-use crate::proxy::egress::{self, Way};
+use crate::proxy::egress::{self, Terms, Way};
 use crate::proxy::internal::{self, ServiceError};
 use crate::proxy::reply::Persist;
 use crate::proxy::server::Shared;
@@ -77,7 +77,9 @@ async fn serve(mut client: Client, shared: &Shared, version: Version) {
             Ok(()) => {}
         };
     }
-    match egress::open(shared, &target, (identity.trust(), Way::Fresh), &mut record).await {
+    // SOCKS clients do not say which proxies they have come through.
+    let terms = Terms { trust: identity.trust(), way: Way::Fresh, via: &shared.via };
+    match egress::open(shared, &target, terms, &mut record).await {
         Err(stop) => refuse(client, version, stop, record).await,
         Ok(origin) => {
             let bound = origin.egress.map(|ip| SocketAddr::new(ip, 0));
