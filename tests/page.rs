@@ -108,7 +108,7 @@ async fn a_hostile_host_is_not_shown() {
     ] {
         for path in ["/", "/proxy.pac"] {
             let (head, body) = ask(&proxy, request(path, &format!("Host: {host}\r\n"))).await;
-            let status = &head[9..12];
+            let status = head.split(' ').nth(1).unwrap();
             // White space at the end is no part of a field's value.
             let is_clean = host.trim_end() == "evil";
             assert!(["400", "404"].contains(&status) || is_clean, "{host:?}: {head}");

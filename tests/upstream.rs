@@ -6,6 +6,8 @@
     clippy::indexing_slicing,
     clippy::panic,
     clippy::too_many_lines,
+    clippy::wildcard_enum_match_arm,
+    clippy::disallowed_methods,
     reason = "test code"
 )]
 
@@ -306,6 +308,21 @@ async fn what_the_parent_says_reaches_the_client() {
     raw.head().await;
     raw.send(wanted).await;
     assert_eq!(client.exactly(4).await, [5, 0, 5, 1]);
+}
+
+#[tokio::test]
+async fn what_the_target_says_before_a_plain_request_is_not_lost() {
+    let parent = Origin::new().await;
+    let proxy = under(&parent, &[]).await;
+    let mut client = proxy.connect().await;
+    client.send("GET http://target.example/ HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    let mut raw = parent.accept().await;
+    raw.head().await;
+    raw.send("HTTP/1.1 200 OK\r\n\r\nHTTP/1.1 408 Request Timeout\r\nConnection: clo").await;
+    assert!(raw.head().await.starts_with("GET / HTTP/1.1\r\n"));
+    raw.send("se\r\nContent-Length: 4\r\n\r\nlate").await;
+    let (head, body) = client.message().await;
+    assert!(head.starts_with("HTTP/1.1 408 ") && body == "late", "{head}{body}");
 }
 
 #[tokio::test]
