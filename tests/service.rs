@@ -496,7 +496,7 @@ async fn strangers_who_ask_for_too_much_wait_and_nobody_else_does() {
 async fn an_echo_counts_like_everything_else() {
     let proxy = Proxy::start(&[BALANCER]).await;
     for (address, socks) in [("81.85.76.3", false), ("81.85.76.4", true)] {
-        let mut held = Vec::new();
+        let mut echoes = Vec::new();
         loop {
             let mut peer = from(&proxy, address).await;
             let granted = if socks {
@@ -511,10 +511,10 @@ async fn an_echo_counts_like_everything_else() {
             if !granted {
                 break;
             }
-            held.push(peer);
-            assert!(held.len() < 30, "no end");
+            echoes.push(peer);
+            assert!(echoes.len() < 30, "no end");
         }
-        assert!(held.len() >= 3, "{}", held.len());
+        assert!(echoes.len() >= 3, "{}", echoes.len());
     }
 }
 
