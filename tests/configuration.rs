@@ -224,3 +224,98 @@ fn the_health_check_tells_well_from_ill() {
     let output = run(&["healthcheck", "--listen", &address, "--allow-client", "10.0.0.0/8"]);
     assert!(output.status.success(), "closed to us on purpose is well");
 }
+
+#[test]
+fn a_wrong_parent_is_one_line_without_its_password() {
+    for url in [
+        "anna:hunter2@h:1",
+        "ftp://anna:hunter2@h:1",
+        "http://anna:hunter2@h",
+        "http://anna:hunter2@h:0",
+        "http://anna:hunter2@h:1/path",
+        "http://anna:hunter2/h:1",
+        "http://:hunter2@h:1",
+        "http://hunter2@h:1",
+        "https://anna:hunter2@-h:1",
+        "http://an%3Ana:hunter2@h:1",
+        "http://anna:hunter2%0A@h:1",
+    ] {
+        let output = run(&["serve", "--listen", "127.0.0.1:0", "--upstream", url]);
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{url}: {text}");
+        assert!(
+            text.starts_with("error: --upstream") && text.lines().count() == 1,
+            "{url}: {text}"
+        );
+        assert!(!text.contains("hunter2") && !text.contains("anna"), "{url}: {text}");
+        let output = command(&["serve", "--check-config"]).env("SAMI_PROXY_UPSTREAM", url).output();
+        let text = String::from_utf8(output.unwrap().stderr).unwrap();
+        assert!(text.starts_with("error: SAMI_PROXY_UPSTREAM"), "{url}: {text}");
+        assert!(!text.contains("hunter2"), "{url}: {text}");
+    }
+    let pin = format!("sha256:{}", "00".repeat(32));
+    complains(&["serve", "--upstream-pin", &pin], &["--upstream-pin", "--upstream"]);
+    complains(
+        &["serve", "--upstream", "http://h:1", "--upstream-pin", &pin],
+        &["--upstream-pin", "https://"],
+    );
+    complains(
+        &["serve", "--upstream", "https://h:1", "--upstream-pin", "md5:x"],
+        &["--upstream-pin", "sha256:"],
+    );
+    complains(&["serve", "--no-upstream", "a b"], &["--no-upstream", "a b"]);
+}
+
+#[test]
+fn check_config_shows_a_parent_but_not_who_we_are_there() {
+    let shown = |key: &str, value: &str| {
+        let output = run(&["serve", "--check-config", &format!("--{key}"), value]);
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        let text = String::from_utf8(output.stdout).unwrap();
+        text.lines().find(|line| line.starts_with(key)).unwrap().to_owned()
+    };
+    for (url, expected) in [
+        ("https://anna:hunter2@h.example:8443", " https://***@h.example:8443 "),
+        ("socks5://anna:hun@ter2://@[::1]:1080", " socks5://***@[::1]:1080 "),
+        ("http://h.example:1", " http://h.example:1 "),
+    ] {
+        let line = shown("upstream", url);
+        assert!(line.contains(expected) && line.ends_with("# --upstream"), "{line}");
+        assert!(!line.contains("anna") && !line.contains("hun"), "{line}");
+    }
+    // A user may have a password that looks like a URL.
+    for pair in ["anna://hunter2", "anna://x@hunter2", "anna:x://@hunter2"] {
+        let line = shown("auth", pair);
+        assert!(line.contains(" anna:*** ") && !line.contains("hunter2"), "{line}");
+    }
+}
+
+#[test]
+fn no_log_line_has_what_we_tell_the_parent() {
+    let parent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://anna:hunter2@{}", parent.local_addr().unwrap());
+    let serve = Serve::start(&["--upstream", &url, "--log-level", "trace"]);
+    let answering = std::thread::spawn(move || {
+        use std::io::{Read, Write};
+        let mut stream = parent.accept().unwrap().0;
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            stream.read_exact(&mut byte).unwrap();
+            head.push(byte[0]);
+        }
+        let text = String::from_utf8(head).unwrap();
+        assert!(text.contains("Proxy-Authorization: Basic YW5uYTpodW50ZXIy\r\n"), "{text}");
+        stream.write_all(b"HTTP/1.1 407 No\r\n\r\n").unwrap();
+    });
+    let answer =
+        blocking_exchange(serve.address, b"CONNECT a.example:443 HTTP/1.1\r\nHost: x\r\n\r\n");
+    answering.join().unwrap();
+    assert!(answer.starts_with("HTTP/1.1 502 "), "{answer}");
+    serve.signal("TERM");
+    let (_, log) = serve.finish();
+    assert!(log.contains("407") && log.contains("a.example:443"), "{log}");
+    for secret in ["hunter2", "anna", "YW5u"] {
+        assert!(!log.contains(secret) && !answer.contains(secret), "{secret}: {log}");
+    }
+}

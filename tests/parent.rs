@@ -31,8 +31,8 @@ use tokio_rustls::server::TlsStream;
 
 const TARGET: &str = "never-resolved.example:443";
 const LOGIN: Option<(&str, &str)> = Some(("anna", "hunter2"));
-const CONNECT: &str =
-    "CONNECT never-resolved.example:443 HTTP/1.1\r\nHost: never-resolved.example:443\r\n\r\n";
+const CONNECT: &str = "CONNECT never-resolved.example:443 HTTP/1.1\r\nHost: never-resolved.example:443\r\nVia: 1.1 us\r\n\r\n";
+const VIA: &str = "1.1 us";
 const SOCKS_REQUEST: &[u8] = b"\x05\x01\x00\x03\x16never-resolved.example\x01\xbb";
 const SOCKS_DONE: &[u8] = b"\x05\x00\x00\x01\x00\x00\x00\x00\x00\x00";
 
@@ -57,7 +57,7 @@ async fn connection() -> (TcpStream, Peer) {
 async fn ask<T>(parent: &Parent, target: &str, script: impl AsyncFnOnce(Peer) -> T) -> (Asked, T) {
     let target = Target::from_authority(target).unwrap();
     let (ours, theirs) = connection().await;
-    let both = async { tokio::join!(parent.ask(ours, &target), script(theirs)) };
+    let both = async { tokio::join!(parent.ask(ours, &target, VIA), script(theirs)) };
     timeout(LIMIT, both).await.expect("nothing happens")
 }
 
@@ -120,7 +120,7 @@ async fn http_gives_a_tunnel_with_the_first_bytes_of_the_target() {
 #[tokio::test]
 async fn http_credentials_are_sent_and_never_shown() {
     let parent = parent(Protocol::Http, LOGIN, None);
-    let expected = "CONNECT [2001:db8::7]:8443 HTTP/1.1\r\nHost: [2001:db8::7]:8443\r\n\
+    let expected = "CONNECT [2001:db8::7]:8443 HTTP/1.1\r\nHost: [2001:db8::7]:8443\r\nVia: 1.1 us\r\n\
                     Proxy-Authorization: Basic YW5uYTpodW50ZXIy\r\n\r\n";
     let (asked, ()) = ask(&parent, "[2001:db8::7]:8443", async |mut peer: Peer| {
         assert_eq!(peer.head().await, expected);
@@ -182,7 +182,7 @@ async fn a_refusal_is_heard_though_the_parent_has_reset_the_connection() {
     theirs.send("HTTP/1.1 403 Go away\r\n\r\n").await;
     ours.readable().await.unwrap();
     theirs.reset();
-    let asked = timeout(LIMIT, parent(Protocol::Http, None, None).ask(ours, &target)).await;
+    let asked = timeout(LIMIT, parent(Protocol::Http, None, None).ask(ours, &target, VIA)).await;
     let error = asked.expect("silence").map(|_| ()).unwrap_err();
     assert_eq!(error.to_string(), "the parent proxy answered 403 Go away");
 }
@@ -194,7 +194,7 @@ async fn a_dropped_question_closes_the_connection() {
     let (ours, mut theirs) = connection().await;
     tokio::select! {
         biased;
-        _ = parent.ask(ours, &target) => panic!("nobody has answered"),
+        _ = parent.ask(ours, &target, VIA) => panic!("nobody has answered"),
         head = theirs.head() => assert_eq!(head, CONNECT),
     }
     assert_eq!(theirs.rest().await, "");

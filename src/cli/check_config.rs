@@ -34,17 +34,15 @@ pub(super) fn run(layers: &Layers) -> ExitCode {
 /// The value; of a secret only what is before the colon, which is a user name, and of a URL what is
 /// not between its scheme and its host.
 fn shown(row: &Row, value: &str) -> String {
-    if let Some((scheme, rest)) = value.split_once("://")
-        && row.secret
-    {
-        return match rest.rsplit_once('@') {
-            Some((_, place)) => format!("{scheme}://***@{place}"),
-            None => value.to_owned(),
+    if !row.secret {
+        return value.to_owned();
+    }
+    // By the row and not by its look: a password may look like a URL.
+    if row.value == "URL" {
+        return match (value.split_once("://"), value.rsplit_once('@')) {
+            (Some((scheme, _)), Some((_, place))) => format!("{scheme}://***@{place}"),
+            _ => value.to_owned(),
         };
     }
-    match value.split_once(':') {
-        Some((user, _)) if row.secret => format!("{user}:***"),
-        _ if row.secret => "***".to_owned(),
-        _ => value.to_owned(),
-    }
+    value.split_once(':').map_or("***".to_owned(), |(user, _)| format!("{user}:***"))
 }

@@ -116,7 +116,8 @@ impl Parent {
     }
 
     /// Asks for a tunnel to `target` on `stream`, a fresh connection to this parent. Returns the
-    /// tunnel and what the target has said already. A name is passed on unresolved.
+    /// tunnel and what the target has said already. A name is passed on unresolved. An HTTP parent
+    /// is told `via`, the proxies on the way so far (RFC 9110 §7.6.3); SOCKS has no place for it.
     ///
     /// Nothing of the client's may be sent before this returns, though it has arrived: a parent that
     /// answers with anything but 2xx would take it for another request (CVE-2025-64763). That is
@@ -135,11 +136,13 @@ impl Parent {
         &self,
         stream: TcpStream,
         target: &Target,
+        via: &str,
     ) -> Result<(Stream, Vec<u8>), ParentError> {
         let mut talk = Talk { stream: self.secure(stream).await?, heard: BytesMut::new() };
         match self.protocol {
             Protocol::Http | Protocol::Https => {
-                talk.connect(&connect_request(target, self.authorization())).await?;
+                let request = connect_request(target, self.authorization(), via);
+                talk.connect(&request).await?;
             }
             Protocol::Socks5 => talk.socks(self.credentials.as_ref(), target).await?,
         }

@@ -27,7 +27,18 @@ pub enum Way {
     Kept,
 }
 
-/// A connection to `target` for a client of that `trust`.
+/// For whom a connection is, and how it may be had.
+#[derive(Debug, Clone, Copy)]
+pub struct Terms<'t> {
+    /// How much the client may.
+    pub trust: Trust,
+    /// Which connections will do.
+    pub way: Way,
+    /// What a parent is told of the proxies on the way, this one included (RFC 9110 §7.6.3).
+    pub via: &'t str,
+}
+
+/// A connection to `target` on these `terms`.
 ///
 /// A refusal by name costs no look-up, a refusal by address sends no packet to it. One deadline
 /// holds for name and connection together.
@@ -42,11 +53,11 @@ pub enum Way {
 pub async fn open(
     shared: &Shared,
     target: &Target,
-    (trust, way): (Trust, Way),
+    terms: Terms<'_>,
     record: &mut Record,
 ) -> Result<Origin, Stop> {
-    shared.policy.judge(target, trust).map_err(Stop::Refused)?;
-    if way == Way::Kept
+    shared.policy.judge(target, terms.trust).map_err(Stop::Refused)?;
+    if terms.way == Way::Kept
         && let Some(origin) = shared.origins.take(target)
     {
         note(&origin, record);
@@ -56,7 +67,8 @@ pub async fn open(
     let found = match shared.upstream.as_ref().filter(|upstream| upstream.leads_to(target)) {
         None => direct(shared, target, deadline, record).await,
         Some(upstream) => {
-            let found = Box::pin(through(shared, upstream, (target, deadline), record)).await;
+            let asked = (target, terms.via);
+            let found = Box::pin(through(shared, upstream, asked, deadline, record)).await;
             found.inspect_err(|stop| {
                 // The client learns it too, but it is the operator who can mend it.
                 tracing::debug!(id = record.id, "no way through the parent: {stop:?}");
@@ -132,7 +144,8 @@ async fn connect(
 async fn through(
     shared: &Shared,
     upstream: &Upstream,
-    (target, deadline): (&Target, Instant),
+    (target, via): (&Target, &str),
+    deadline: Instant,
     record: &mut Record,
 ) -> Result<Found, Stop> {
     if let Host::Ip(ip) = target.host {
@@ -142,7 +155,7 @@ async fn through(
     let start = Instant::now();
     let (stream, reached) = dial_parent(shared, upstream, deadline).await?;
     record.dialed = Some(reached.dialed);
-    let asked = timeout_at(deadline, upstream.parent.ask(stream, target)).await;
+    let asked = timeout_at(deadline, upstream.parent.ask(stream, target, via)).await;
     let (stream, early) = match asked {
         Ok(Ok(granted)) => granted,
         Ok(Err(error)) => return Err(Stop::Parent(error.into())),

@@ -3,6 +3,7 @@
 //! Both directions run at once: an origin may answer before it has read the request (413,
 //! 100-continue), and a stream may go both ways.
 
+use std::mem;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -77,6 +78,7 @@ pub async fn exchange(
         half_close: shared.settings.times.patience.half_close,
         persist: if shared.drain.is_cancelled() { Persist::Close } else { persistence(onward) },
         origin_was_used: origin.used,
+        early: mem::take(&mut origin.early),
         uploaded: AtomicBool::new(false),
         answering: AtomicBool::new(false),
     };
@@ -130,6 +132,8 @@ struct Job<'e> {
     half_close: Duration,
     persist: Persist,
     origin_was_used: bool,
+    /// What came with the parent's consent.
+    early: Vec<u8>,
     /// The whole request is with the origin.
     uploaded: AtomicBool,
     /// The head of the final answer is with the client: nothing else can be said any more.
@@ -213,7 +217,7 @@ impl Job<'_> {
 
     /// Interim responses, then the final one.
     async fn download(&self, mut from: Reading<'_>, mut to: Writing<'_>) -> End {
-        let mut buffer = BytesMut::new();
+        let mut buffer = BytesMut::from(&*self.early);
         for count in 0..MAX_INTERIM {
             let bytes = match read_head(&mut from, &mut buffer).await {
                 Ok(bytes) => bytes,

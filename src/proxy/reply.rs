@@ -216,26 +216,9 @@ fn head(
     .into_bytes()
 }
 
-fn parent_words(error: &ParentError) -> String {
-    let happened = sentence(&error.to_string());
-    match error {
-        ParentError::Refused { details: Some(details), .. } => {
-            format!("{happened} It says: {details}")
-        }
-        ParentError::Refused { details: None, .. }
-        | ParentError::Closed
-        | ParentError::Socks(_)
-        | ParentError::SocksMethod
-        | ParentError::SocksLogin
-        | ParentError::Malformed
-        | ParentError::Certificate(_)
-        | ParentError::Tls(_) => happened,
-    }
-}
-
-/// With a capital at the beginning and a full stop at the end.
+/// With a capital at the beginning and one full stop at the end.
 fn sentence(text: &str) -> String {
-    let mut rest = text.chars();
+    let mut rest = text.trim_end_matches('.').chars();
     let first = rest.next().map_or(' ', |first| first.to_ascii_uppercase());
     format!("{first}{}.", rest.as_str())
 }
@@ -310,6 +293,22 @@ fn words(stop: &Stop) -> (String, &'static str) {
         ),
     };
     (happened.to_owned(), advice)
+}
+
+/// What the parent has said, in its own words as far as there are any.
+fn parent_words(error: &ParentError) -> String {
+    let details = match error {
+        ParentError::Refused { details: Some(details), .. } => format!(": {details}"),
+        ParentError::Refused { details: None, .. }
+        | ParentError::Closed
+        | ParentError::Socks(_)
+        | ParentError::SocksMethod
+        | ParentError::SocksLogin
+        | ParentError::Malformed
+        | ParentError::Certificate(_)
+        | ParentError::Tls(_) => String::new(),
+    };
+    sentence(&format!("{error}{details}"))
 }
 
 const FIX_CLIENT: &str = "Update or report the application that sent it; the proxy refuses what two servers could read differently.";

@@ -1,5 +1,6 @@
 //! Message heads as the next hop must see them. Pure.
 
+use std::borrow::Cow;
 use std::time::SystemTime;
 
 use super::reply::Persist;
@@ -23,6 +24,22 @@ pub struct Onward<'b> {
     pub body: Body,
 }
 
+/// Whether a request with these `fields` has been here before; `via` is this hop's `Via` member
+/// (RFC 9110 §7.6.3).
+pub fn has_passed(fields: &Fields<'_>, via: &str) -> bool {
+    fields.members("via").any(|member| member == via.as_bytes())
+}
+
+/// The value of `Via` for a request that had these `fields` and goes on from here.
+pub fn way_so_far<'v>(fields: &Fields<'_>, via: &'v str) -> Cow<'v, str> {
+    if !fields.has("via") {
+        return via.into();
+    }
+    let printable = |member: &&str| member.chars().all(|it| matches!(it, ' '..='~' | '\t'));
+    let members = fields.members("via").filter_map(|member| std::str::from_utf8(member).ok());
+    members.filter(printable).chain([via]).collect::<Vec<_>>().join(", ").into()
+}
+
 impl Onward<'_> {
     /// Whether the client asks to switch to WebSocket (RFC 6455 §4.1). Other protocols are not
     /// offered to the origin: the field is hop-by-hop and `h2c` would hide requests from us.
@@ -32,11 +49,6 @@ impl Onward<'_> {
             && self.body == Body::Empty
             && fields.lists("connection", "upgrade")
             && fields.only("upgrade").is_some_and(|value| value.eq_ignore_ascii_case(b"websocket"))
-    }
-
-    /// Whether the request has been here before (RFC 9110 §7.6.3).
-    pub fn has_passed(&self, via: &str) -> bool {
-        self.head.fields.members("via").any(|member| member == via.as_bytes())
     }
 
     /// Hops left for OPTIONS and TRACE (RFC 9110 §7.6.2); `None` when it is not limited.
@@ -260,7 +272,7 @@ fn copy(out: &mut Vec<u8>, field: &Field<'_>) {
 
 #[cfg(test)]
 mod tests {
-    use super::{Onward, Reader, final_head, interim_head, trailers};
+    use super::{Onward, Reader, final_head, has_passed, interim_head, trailers, way_so_far};
     use crate::proxy::reply::Persist;
     use crate::wire::http1::form::{Form, form_of};
     use crate::wire::http1::framing::{Body, request_body};
@@ -353,10 +365,17 @@ mod tests {
 
     #[test]
     fn a_request_that_was_here_before_is_recognised() {
-        assert!(
-            onward("GET http://a/ HTTP/1.1\r\nVia: 1.0 x,  1.1 us\r\n\r\n").has_passed("1.1 us")
-        );
-        assert!(!onward("GET http://a/ HTTP/1.1\r\nVia: 1.1 us2\r\n\r\n").has_passed("1.1 us"));
+        let passed = |request| has_passed(&onward(request).head.fields, "1.1 us");
+        assert!(passed("GET http://a/ HTTP/1.1\r\nVia: 1.0 x,  1.1 us\r\n\r\n"));
+        assert!(!passed("GET http://a/ HTTP/1.1\r\nVia: 1.1 us2\r\n\r\n"));
+    }
+
+    #[test]
+    fn the_way_so_far_has_every_member_that_can_be_sent() {
+        let so_far = |request| way_so_far(&onward(request).head.fields, "1.1 us").into_owned();
+        assert_eq!(so_far("GET http://a/ HTTP/1.1\r\n\r\n"), "1.1 us");
+        let several = "GET http://a/ HTTP/1.1\r\nVia: 1.0 x,,1.1 \u{fc}\r\nVia: 1.1 y\r\n\r\n";
+        assert_eq!(so_far(several), "1.0 x, 1.1 y, 1.1 us");
     }
 
     fn response(

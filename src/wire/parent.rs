@@ -48,13 +48,16 @@ pub struct MalformedAnswer;
 
 /// The request for a tunnel to `target`, with the authority in both places (RFC 9112 §3.2.3).
 ///
-/// `authorization` is a whole field value, as [`authorization`] makes it: it goes out as it is.
-pub fn connect_request(target: &Target, authorization: Option<&str>) -> Vec<u8> {
+/// `authorization` is a whole field value, as [`authorization`] makes it, and so is `via`, the
+/// proxies on the way up to this one (RFC 9110 §7.6.3): both go out as they are.
+pub fn connect_request(target: &Target, authorization: Option<&str>, via: &str) -> Vec<u8> {
     let mut out = Vec::with_capacity(256);
     out.extend_from_slice(b"CONNECT ");
     decimal::target(&mut out, target);
     out.extend_from_slice(b" HTTP/1.1\r\nHost: ");
     decimal::target(&mut out, target);
+    out.extend_from_slice(b"\r\nVia: ");
+    out.extend_from_slice(via.as_bytes());
     if let Some(value) = authorization {
         out.extend_from_slice(b"\r\nProxy-Authorization: ");
         out.extend_from_slice(value.as_bytes());
@@ -208,18 +211,18 @@ mod tests {
             (
                 "a.example:443",
                 None,
-                "CONNECT a.example:443 HTTP/1.1\r\nHost: a.example:443\r\n\r\n",
+                "CONNECT a.example:443 HTTP/1.1\r\nHost: a.example:443\r\nVia: 1.1 us\r\n\r\n",
             ),
             (
                 "[2001:db8::1]:80",
                 Some("Basic eDp5"),
-                "CONNECT [2001:db8::1]:80 HTTP/1.1\r\nHost: [2001:db8::1]:80\r\n\
+                "CONNECT [2001:db8::1]:80 HTTP/1.1\r\nHost: [2001:db8::1]:80\r\nVia: 1.1 us\r\n\
                  Proxy-Authorization: Basic eDp5\r\n\r\n",
             ),
         ];
         for (target, authorization, expected) in cases {
             let target = Target::from_authority(target).unwrap();
-            let request = connect_request(&target, authorization);
+            let request = connect_request(&target, authorization, "1.1 us");
             assert_eq!(String::from_utf8(request).unwrap(), expected);
         }
     }
@@ -358,7 +361,7 @@ mod tests {
         ) {
             let target = Target { host: crate::target::Host::Ip(address), port };
             let value = authorization(&user, &Secret::new(password.as_str()));
-            let request = connect_request(&target, Some(&value));
+            let request = connect_request(&target, Some(&value), "1.0 a, 1.1 b");
             let head = parse_request(&request).unwrap();
             prop_assert_eq!(head.method, "CONNECT");
             prop_assert_eq!(Target::from_authority(head.target), Ok(target));

@@ -10,8 +10,8 @@ use crate::net::leg::receive;
 use crate::proxy::access_log::Record;
 use crate::proxy::authorize::{Identity, Offer};
 use crate::proxy::connection::Client;
-use crate::proxy::egress::{self, Way};
-use crate::proxy::internal;
+use crate::proxy::egress::{self, Terms, Way};
+use crate::proxy::internal::{self, ServiceError};
 use crate::proxy::reply::Persist;
 use crate::proxy::server::Shared;
 use crate::proxy::stop::Stop;
@@ -68,13 +68,18 @@ async fn serve(mut client: Client, shared: &Shared, version: Version) {
     record.set_method("CONNECT");
     record.user = identity.user().map(Into::into);
     record.target = Some(target.clone());
-    if internal::is_echo(&target) {
-        if grant(&mut client, version, None, &mut record).await {
-            internal::echo(client, internal::most_bytes(identity.trust()), record).await;
-        }
-        return;
+    if internal::is_named(&target) {
+        return match here(&client, (&identity, &target), shared) {
+            Err(stop) => refuse(client, version, stop, record).await,
+            Ok(()) if grant(&mut client, version, None, &mut record).await => {
+                internal::echo(client, internal::most_bytes(identity.trust()), record).await;
+            }
+            Ok(()) => {}
+        };
     }
-    match egress::open(shared, &target, (identity.trust(), Way::Fresh), &mut record).await {
+    // SOCKS clients do not say which proxies they have come through.
+    let terms = Terms { trust: identity.trust(), way: Way::Fresh, via: &shared.via };
+    match egress::open(shared, &target, terms, &mut record).await {
         Err(stop) => refuse(client, version, stop, record).await,
         Ok(origin) => {
             let bound = origin.egress.map(|ip| SocketAddr::new(ip, 0));
@@ -83,6 +88,18 @@ async fn serve(mut client: Client, shared: &Shared, version: Version) {
             }
         }
     }
+}
+
+/// Whether a tunnel to `sami-proxy.internal` is one that echoes, and the client may have it.
+fn here(
+    client: &Client,
+    (identity, target): (&Identity, &Target),
+    shared: &Shared,
+) -> Result<(), Stop> {
+    if !internal::is_echo(target) {
+        return Err(Stop::Service(ServiceError::Unknown));
+    }
+    shared.service.admit_echo(client, identity)
 }
 
 /// Who the client is and where it wants to go.
@@ -182,7 +199,7 @@ const fn reply4_of(stop: &Stop) -> Reply4 {
 /// RFC 1928 §6.
 pub const fn reply_of(stop: &Stop) -> Reply {
     match stop {
-        Stop::Refused(_) | Stop::Loop => Reply::NotAllowed,
+        Stop::Refused(_) | Stop::Loop | Stop::Service(_) => Reply::NotAllowed,
         Stop::Command => Reply::CommandNotSupported,
         Stop::Socks(SocksError::AddressType(_)) => Reply::AddressTypeNotSupported,
         Stop::Egress(failure) | Stop::Answer(failure) | Stop::ParentDown(failure) => {
@@ -221,7 +238,6 @@ pub const fn reply_of(stop: &Stop) -> Reply {
         | Stop::ClientFull
         | Stop::NotFound
         | Stop::RateLimited
-        | Stop::Service(_)
         | Stop::Parent(_)
         | Stop::Socks(_) => Reply::GeneralFailure,
     }

@@ -10,8 +10,8 @@ use crate::proxy::attempts::network_of;
 
 /// A request costs one, and one more for each so many bytes.
 const UNIT: u64 = 64 * 1024;
-/// Enough for three complete diagnoses in a row.
-const BURST: f64 = 120.0;
+/// Enough for three complete diagnoses in a row: each has a mebibyte down, up, and back.
+const BURST: f64 = 180.0;
 /// Comes back each second.
 const REFILL: f64 = 2.0;
 /// Addresses remembered.
@@ -68,7 +68,7 @@ mod tests {
         let (one, other) = ("192.0.2.1".parse().unwrap(), "192.0.2.2".parse().unwrap());
         let now = Instant::now();
         let taken = (0..1000).filter(|_| allowance.take(one, 0, now)).count();
-        assert_eq!(taken, 120);
+        assert_eq!(taken, 180);
         assert!(allowance.take(other, 16 * UNIT, now));
         let later = now + Duration::from_secs(1);
         assert!(allowance.take(one, UNIT, later));

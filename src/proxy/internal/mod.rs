@@ -198,8 +198,21 @@ impl Service {
     ///
     /// [`Stop::RateLimited`].
     pub fn admit(&self, task: &Task, client: &Client, who: &Identity) -> Result<(), Stop> {
+        self.take(task.bytes(), client, who)
+    }
+
+    /// Counts an echo like a body of the most that may come.
+    ///
+    /// # Errors
+    ///
+    /// [`Stop::RateLimited`].
+    pub fn admit_echo(&self, client: &Client, who: &Identity) -> Result<(), Stop> {
+        self.take(STRANGER.bytes, client, who)
+    }
+
+    fn take(&self, bytes: u64, client: &Client, who: &Identity) -> Result<(), Stop> {
         let free = who.trust() == Trust::Trusted
-            || self.allowance.take(client.peer.ip(), task.bytes(), Instant::now());
+            || self.allowance.take(client.peer.ip(), bytes, Instant::now());
         if free { Ok(()) } else { Err(Stop::RateLimited) }
     }
 }

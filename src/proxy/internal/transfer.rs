@@ -133,16 +133,17 @@ pub async fn echo(mut client: Client, most: u64, mut record: Record) {
     let mut count = 0;
     let ended = loop {
         if !client.buffer.is_empty() {
-            let length = client.buffer.len();
+            let left = usize::try_from(most - count).unwrap_or(usize::MAX);
+            let length = client.buffer.len().min(left);
             count += length as u64;
             record.meter.add_up(length);
-            let bytes = client.buffer.split();
+            let bytes = client.buffer.split_to(length);
             if !matches!(timeout(LIMIT, client.send(&bytes)).await, Ok(Ok(()))) {
                 break Ended::Reset(Side::Client);
             }
             record.meter.add_down(length);
         }
-        if count >= most {
+        if count == most {
             break Ended::Fin(Side::Target);
         }
         match receive(&mut client.leg, &mut client.buffer).await {

@@ -12,13 +12,13 @@ use crate::net::leg::receive;
 use crate::proxy::access_log::Record;
 use crate::proxy::authorize::{Identity, Offer};
 use crate::proxy::connection::Client;
-use crate::proxy::egress::{self, Way};
+use crate::proxy::egress::{self, Terms, Way};
 use crate::proxy::forward::{self, Afterwards, Answered};
 use crate::proxy::internal::{self, ServiceError};
 use crate::proxy::origins::Origin;
 use crate::proxy::policy::Trust;
 use crate::proxy::reply::{self, Persist, Show};
-use crate::proxy::rewrite::Onward;
+use crate::proxy::rewrite::{self, Onward};
 use crate::proxy::server::Shared;
 use crate::proxy::stop::Stop;
 use crate::proxy::tunnel;
@@ -141,20 +141,21 @@ async fn request(
         let here = here(client, (request, &target), (&identity, refused), shared, record);
         return Box::pin(here).await;
     }
+    if rewrite::has_passed(&head.fields, &shared.via) {
+        return refuse(client, Stop::Loop, refused, record).await;
+    }
+    let via = rewrite::way_so_far(&head.fields, &shared.via);
     let onward =
         origin_form.map(|origin_form| Onward { head, target: target.clone(), origin_form, body });
-    if let Some(onward) = &onward {
-        if onward.has_passed(&shared.via) {
-            return refuse(client, Stop::Loop, refused, record).await;
-        }
-        if onward.max_forwards() == Some(0) {
-            return last_hop(client, &onward.head, refused, record).await;
-        }
+    if let Some(onward) = &onward
+        && onward.max_forwards() == Some(0)
+    {
+        return last_hop(client, &onward.head, refused, record).await;
     }
     let trust = identity.trust();
     let repeatable = onward.as_ref().is_some_and(Onward::is_repeatable);
     let way = if repeatable { Way::Kept } else { Way::Fresh };
-    match egress::open(shared, &target, (trust, way), &mut record).await {
+    match egress::open(shared, &target, Terms { trust, way, via: &via }, &mut record).await {
         Err(stop) => refuse(client, stop, refused, record).await,
         Ok(origin) => match onward {
             None => establish(client, origin, shared, record).await,
@@ -211,6 +212,9 @@ async fn here(
             own::service(client, (head, path), (who, refused), shared, record).await
         }
         None if internal::is_echo(target) => {
+            if let Err(stop) = shared.service.admit_echo(&client, who) {
+                return refuse(client, stop, refused, record).await;
+            }
             record.status = Some(200);
             if client.send(reply::ESTABLISHED).await.is_err() {
                 record.client_gone();
@@ -253,7 +257,8 @@ async fn forward(
         forward::exchange(&mut client, &mut origin, onward, shared, &mut record).await;
     if matches!(answered, Answered::Stale) {
         record.meter.take_back_up(0);
-        let fresh = (trust, Way::Fresh);
+        let via = rewrite::way_so_far(&onward.head.fields, &shared.via);
+        let fresh = Terms { trust, way: Way::Fresh, via: &via };
         answered = match egress::open(shared, &onward.target, fresh, &mut record).await {
             Err(stop) => Answered::Refused(stop),
             Ok(fresh) => {

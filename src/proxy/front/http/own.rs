@@ -112,10 +112,15 @@ pub(super) async fn service(
             json(client, text, refused, record).await
         }
         Task::Sink => {
-            if head.version == Version::Http11 && head.fields.has("expect") {
+            let most = internal::most_bytes(who.trust());
+            let comes = match refused.body {
+                Body::Empty => false,
+                Body::Length(length) => length <= most,
+                Body::Chunked | Body::UntilClose => true,
+            };
+            if comes && head.version == Version::Http11 && head.fields.has("expect") {
                 client.send(reply::CONTINUE).await.ok()?;
             }
-            let most = internal::most_bytes(who.trust());
             match internal::sink(&mut client, refused.body, most).await {
                 Ok(took) => json(client, took, refused.after_body(head), record).await,
                 Err(stop) => {
