@@ -220,7 +220,7 @@ pub async fn arrive(proxy: &Proxy, door: Door) -> io::Result<Peer<Box<dyn Wire>>
     Ok(Peer::new(stream))
 }
 
-/// Writes one byte at a time, and lets everybody else have a turn before each.
+/// Writes one byte at a time, and lets everybody else have a turn after each.
 pub struct Drip {
     stream: TcpStream,
     turn: Option<Pinned<Box<dyn Future<Output = ()> + Send>>>,
@@ -250,10 +250,12 @@ impl AsyncWrite for Drip {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        let turn = this.turn.get_or_insert_with(|| Box::pin(tokio::task::yield_now()));
-        ready!(turn.as_mut().poll(cx));
+        if let Some(turn) = &mut this.turn {
+            ready!(turn.as_mut().poll(cx));
+            this.turn = None;
+        }
         let written = ready!(Pinned::new(&mut this.stream).poll_write(cx, &bytes[..1]));
-        this.turn = None;
+        this.turn = Some(Box::pin(tokio::task::yield_now()));
         Poll::Ready(written)
     }
 
