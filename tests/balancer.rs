@@ -228,7 +228,8 @@ async fn each_client_gets_its_share_and_no_more() {
 
 #[tokio::test]
 async fn who_comes_to_a_full_house_is_told_behind_a_balancer_too() {
-    let proxy = balanced(&[("max-connections", "1"), ("open", "true")]).await;
+    let flags = [("max-connections", "1"), ("open", "true"), ("header-timeout", "10m")];
+    let proxy = balanced(&flags).await;
     let origin = Origin::new().await;
     let held = proxy.connect().await;
     until(|| proxy.control.open() == 1).await;

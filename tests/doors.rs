@@ -41,7 +41,7 @@ const MALFORMED: &str = "error=http_request_error";
 const UNAVAILABLE: &str = "error=destination_unavailable";
 
 #[rustfmt::skip]
-const ROWS: [Row; 31] = [
+const ROWS: [Row; 32] = [
     Row("mail port", "private", (Nothing, Tunnel, "127.0.0.1:25"), ["403 http_request_denied", "reply 2", "reply 91"], DENIED),
     Row("mail port of a name", "private", (Nothing, Tunnel, "missing.example:587"), ["403 http_request_denied", "reply 2", "reply 91"], DENIED),
     Row("special address", "", (Nothing, Tunnel, "10.0.0.1:443"), ["403 destination_ip_prohibited", "reply 2", "reply 91"], PROHIBITED),
@@ -61,7 +61,8 @@ const ROWS: [Row; 31] = [
     Row("refused", "private", (Nothing, Tunnel, "{refusing}"), ["502 connection_refused", "reply 5", "reply 91"], "error=connection_refused"),
     Row("no route", "private", (Nothing, Tunnel, "255.255.255.255:443"), ["502 destination_ip_unroutable", "reply 3", "reply 91"], "error=destination_ip_unroutable"),
     Row("silent target", "private connect-timeout=300ms", (Nothing, Tunnel, "{silent}"), ["504 connection_timeout", "reply 6", "reply 91"], "error=connection_timeout"),
-    Row("full house", "private max-connections=1", (Nothing, Tunnel, "{origin}"), ["503 connection_limit_reached", "reply 1", "reply 91"], "error=connection_limit_reached"),
+    Row("full house", "private max-connections=1 header-timeout=10m", (Nothing, Tunnel, "{origin}"), ["503 connection_limit_reached", "reply 1", "reply 91"], "error=connection_limit_reached"),
+    Row("full house, credentials only", "private max-connections=1 header-timeout=10m", (Right, Tunnel, "{origin}"), ["503 connection_limit_reached", "reply 1", "reply 91"], "error=connection_limit_reached"),
     Row("bind", "private", (Nothing, Command(2), "{origin}"), ["", "reply 7", "reply 91"], MALFORMED),
     Row("udp associate", "private", (Nothing, Command(3), "{origin}"), ["", "reply 7", "reply 91"], MALFORMED),
     Row("command of nobody", "private", (Nothing, Command(0xf0), "{origin}"), ["", "reply 7", "reply 91"], MALFORMED),

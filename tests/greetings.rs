@@ -203,6 +203,15 @@ async fn what_is_not_spoken_here_is_closed_at_once_and_without_an_answer() {
     assert!(proxy.log().is_empty(), "nobody has asked for anything");
 }
 
+#[tokio::test]
+async fn tls_where_there_is_none_is_answered_with_what_its_clients_know() {
+    let proxy = Proxy::start(&[]).await;
+    let mut client = proxy.connect().await;
+    client.send(client_hello()).await;
+    assert!(client.rest().await.starts_with("HTTP/1.1 400 "), "\"wrong version number\"");
+    assert_eq!(proxy.log_lines(1).await[0]["door"], "http");
+}
+
 /// Numbers that are the same each time (xorshift64).
 struct Dice(u64);
 
