@@ -56,8 +56,11 @@ async fn enter(
 ) -> Peer<Box<dyn Wire>> {
     let mut stream = TcpStream::connect(proxy.address).await.unwrap();
     stream.write_all(header).await.unwrap();
-    let stream: Box<dyn Wire> =
-        if door.is_tls() { Box::new(secure(proxy, stream).await.unwrap()) } else { Box::new(stream) };
+    let stream: Box<dyn Wire> = if door.is_tls() {
+        Box::new(secure(proxy, stream).await.unwrap())
+    } else {
+        Box::new(stream)
+    };
     let mut peer = Peer::new(stream);
     peer.send(door.greeting(&target.to_string(), Login::Nothing, Ask::Tunnel).unwrap()).await;
     peer

@@ -26,13 +26,7 @@ use tokio::time::timeout;
 /// A failure: what it is called, the flags that lead to it, what the client gives and asks for, and
 /// what it hears: status and word of HTTP, SOCKS5, SOCKS4; at last the log. What is empty is not
 /// asked for, because the protocol has no words for it. Names in braces are those of [`World`].
-struct Row(
-    &'static str,
-    &'static str,
-    (Login, Ask, &'static str),
-    [&'static str; 3],
-    &'static str,
-);
+struct Row(&'static str, &'static str, (Login, Ask, &'static str), [&'static str; 3], &'static str);
 
 const DENIED: &str = "error=http_request_denied";
 const PROHIBITED: &str = "error=destination_ip_prohibited";
@@ -117,9 +111,9 @@ impl World {
     }
 
     fn fill(&self, text: &str) -> String {
-        self.places.iter().fold(text.to_owned(), |text, (name, address)| {
-            text.replace(name, &address.to_string())
-        })
+        self.places
+            .iter()
+            .fold(text.to_owned(), |text, (name, address)| text.replace(name, &address.to_string()))
     }
 
     async fn proxy(&self, flags: &str) -> Proxy {

@@ -35,7 +35,8 @@ const HEADERS: [(&str, &[u8]); 4] = [
 ];
 
 /// What may follow a greeting at once: it must pass, whatever it looks like.
-const EARLY: [&[u8]; 4] = [b"", b"\x16\x03\x01\x00\x05early", b"\x05\x01\x00", b"SSH-2.0-x\r\n\r\n"];
+const EARLY: [&[u8]; 4] =
+    [b"", b"\x16\x03\x01\x00\x05early", b"\x05\x01\x00", b"SSH-2.0-x\r\n\r\n"];
 
 async fn start(state: &tempfile::TempDir, flags: &[(&str, &str)]) -> Proxy {
     let mut all = vec![("tls-self-signed", "true"), ("state-dir", state.path().to_str().unwrap())];
@@ -47,8 +48,11 @@ async fn start(state: &tempfile::TempDir, flags: &[(&str, &str)]) -> Proxy {
 async fn drip(proxy: &Proxy, door: Door, header: &[u8]) -> Peer<Box<dyn Wire>> {
     let mut stream = Drip::new(TcpStream::connect(proxy.address).await.unwrap());
     stream.write_all(header).await.unwrap();
-    let stream: Box<dyn Wire> =
-        if door.is_tls() { Box::new(secure(proxy, stream).await.unwrap()) } else { Box::new(stream) };
+    let stream: Box<dyn Wire> = if door.is_tls() {
+        Box::new(secure(proxy, stream).await.unwrap())
+    } else {
+        Box::new(stream)
+    };
     Peer::new(stream)
 }
 
@@ -352,7 +356,9 @@ async fn twenty_thousand_greetings_of_nonsense_leave_it_serving() {
             seeds.push(door.greeting(&target, login, Ask::Tunnel).unwrap());
         }
     }
-    seeds.push(Door::Socks5Name.greeting("missing.example:443", Login::Nothing, Ask::Tunnel).unwrap());
+    seeds.push(
+        Door::Socks5Name.greeting("missing.example:443", Login::Nothing, Ask::Tunnel).unwrap(),
+    );
     let plain = start(&state, &flags).await;
     flags.push(("proxy-protocol-from", "127.0.0.1"));
     let balanced = start(&state, &flags).await;

@@ -182,7 +182,8 @@ async fn a_certificate_of_its_own_is_made_once_and_kept_for_itself() {
     for _ in 0..2 {
         let proxy = Proxy::start(&flags).await;
         pins.push(proxy.control.pin().unwrap());
-        for door in [Door::ConnectTls, Door::Socks5Tls, Door::Connect, Door::Socks5Ip, Door::Socks4] {
+        for door in [Door::ConnectTls, Door::Socks5Tls, Door::Connect, Door::Socks5Ip, Door::Socks4]
+        {
             let mut client = arrive(&proxy, door).await.unwrap();
             let target = origin.address.to_string();
             client.send(door.greeting(&target, Login::Nothing, Ask::Tunnel).unwrap()).await;

@@ -220,7 +220,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Peer<S> {
 
     /// Everything until the connection ends in whatever way.
     pub async fn whatever_comes(&mut self) -> Vec<u8> {
-        let read = async { while matches!(self.stream.read_buf(&mut self.buffer).await, Ok(1..)) {} };
+        let read =
+            async { while matches!(self.stream.read_buf(&mut self.buffer).await, Ok(1..)) {} };
         timeout(LIMIT, read).await.expect("it stays open");
         std::mem::take(&mut self.buffer)
     }

@@ -42,8 +42,16 @@ pub async fn turn_away(mut client: Client, shared: &Shared, stop: Stop, record: 
     let version = if client.buffer.starts_with(&[4]) { Version::Socks4 } else { Version::Socks5 };
     let asked = async {
         if version == Version::Socks5 {
-            read(&mut client, deadline, socks::greeting).await?;
-            send(&mut client, &socks::choice(Method::None)).await?;
+            let greeting = read(&mut client, deadline, socks::greeting).await?;
+            if greeting.none || !greeting.password {
+                send(&mut client, &socks::choice(Method::None)).await?;
+            } else {
+                // Not offered is not chosen (RFC 1928 §3). The credentials open nothing: whatever
+                // they are, the request is refused.
+                send(&mut client, &socks::choice(Method::Password)).await?;
+                read(&mut client, deadline, socks::login).await?;
+                send(&mut client, &socks::login_reply(Login::Right)).await?;
+            }
             read(&mut client, deadline, socks::request5).await?;
         }
         Ok(())
