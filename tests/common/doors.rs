@@ -108,10 +108,13 @@ impl Door {
         let port: u16 = port.parse().unwrap();
         match self {
             Self::Connect | Self::Plain | Self::ConnectTls => {
-                let line = match self {
-                    _ if ask != Ask::Tunnel => return None,
-                    Self::Plain => format!("GET http://{target}/"),
-                    _ => format!("CONNECT {target}"),
+                if ask != Ask::Tunnel {
+                    return None;
+                }
+                let line = if self == Self::Plain {
+                    format!("GET http://{target}/")
+                } else {
+                    format!("CONNECT {target}")
                 };
                 let login = login.pair().map_or_else(String::new, |(user, password)| {
                     let engine = base64::engine::general_purpose::STANDARD;
