@@ -201,10 +201,10 @@ async fn check(world: &World, row: &Row) {
     }
     let mut lines = 0;
     for door in Door::ALL {
-        let expected = match door {
-            _ if door.is_http() => http,
-            _ if door.is_socks4() => socks4,
-            _ => socks5,
+        let expected = match (door.is_http(), door.is_socks4()) {
+            (true, _) => http,
+            (_, true) => socks4,
+            (false, false) => socks5,
         };
         let Some(greeting) = door.greeting(&target, login, ask) else { continue };
         if expected.is_empty() {
@@ -216,8 +216,8 @@ async fn check(world: &World, row: &Row) {
         lines += 1;
         let log = proxy.log_lines(lines).await;
         let line = log.last().unwrap();
-        let (key, word) = logged.split_once('=').unwrap();
-        assert_eq!(line[key], word, "{name} through {door:?}: {line}");
+        let (key, value) = logged.split_once('=').unwrap();
+        assert_eq!(line[key], value, "{name} through {door:?}: {line}");
         let said = if unheard { "unknown" } else { door.word() };
         assert_eq!(line["door"], said, "{name} through {door:?}");
         assert_eq!(log.len(), lines, "{name} through {door:?}: one line for each");

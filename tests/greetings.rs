@@ -178,6 +178,30 @@ async fn who_says_nothing_or_not_enough_is_closed() {
 }
 
 #[tokio::test]
+async fn who_leaves_before_it_has_asked_for_anything_is_no_error() {
+    let state = tempfile::tempdir().unwrap();
+    let proxy = start(&state, &[]).await;
+    // What looks for open proxies goes away as soon as it knows.
+    let looks: [(Door, &[u8]); 5] = [
+        (Door::Connect, b"CONNECT x:443 HT"),
+        (Door::Socks5Ip, b"\x05\x01\x00"),
+        (Door::Socks5Tls, b"\x05\x01\x00"),
+        (Door::Socks5Ip, b"\x05\x01\x00\x05\x01\x00\x03\xffhalf"),
+        (Door::Socks4, b"\x04\x01"),
+    ];
+    for (door, bytes) in looks {
+        let mut client = arrive(&proxy, door).await.unwrap();
+        client.send(bytes).await;
+        client.finish().await;
+        client.whatever_comes().await;
+    }
+    until(|| proxy.control.open() == 0).await;
+    for line in proxy.log() {
+        assert_eq!(line["outcome"], "client_gone", "{line}");
+    }
+}
+
+#[tokio::test]
 async fn what_is_not_spoken_here_is_closed_at_once_and_without_an_answer() {
     let state = tempfile::tempdir().unwrap();
     // Were it waited for more, the test would take longer than anyone's patience.
