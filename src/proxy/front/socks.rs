@@ -26,6 +26,20 @@ enum Version {
     Socks5,
 }
 
+/// Why a client has not asked for anything.
+enum Unasked {
+    /// It has left: somebody has looked what is spoken here.
+    Left,
+    /// It is told why.
+    Stop(Stop),
+}
+
+impl From<Stop> for Unasked {
+    fn from(stop: Stop) -> Self {
+        Self::Stop(stop)
+    }
+}
+
 /// Serves a SOCKS5 client.
 pub async fn serve5(client: Client, shared: &Shared) {
     serve(client, shared, Version::Socks5).await;
@@ -58,7 +72,7 @@ pub async fn turn_away(mut client: Client, shared: &Shared, stop: Stop, record: 
     };
     match asked.await {
         Ok(()) => refuse(client, version, stop, record).await,
-        Err(closed) => refuse(client, version, closed, record).await,
+        Err(unasked) => end(client, version, unasked, record).await,
     }
 }
 
@@ -71,7 +85,7 @@ async fn serve(mut client: Client, shared: &Shared, version: Version) {
     };
     let (identity, target) = match asked {
         Ok(asked) => asked,
-        Err(stop) => return refuse(client, version, stop, record).await,
+        Err(unasked) => return end(client, version, unasked, record).await,
     };
     record.set_method("CONNECT");
     record.user = identity.user().map(Into::into);
@@ -98,7 +112,7 @@ async fn ask5(
     client: &mut Client,
     shared: &Shared,
     deadline: Instant,
-) -> Result<(Identity, Target), Stop> {
+) -> Result<(Identity, Target), Unasked> {
     let greeting = read(client, deadline, socks::greeting).await?;
     let wanted = shared.gate.wants_credentials();
     // Who offers a password and needs none may give it: an application that has one filled in.
@@ -110,7 +124,7 @@ async fn ask5(
     send(client, &socks::choice(method)).await?;
     let peer = client.peer.ip();
     let identity = match method {
-        Method::Unacceptable => return Err(Stop::CredentialsMissing),
+        Method::Unacceptable => return Err(Stop::CredentialsMissing.into()),
         Method::None => shared.gate.identify(Offer::Nothing, peer).await?,
         Method::Password => {
             let credentials = read(client, deadline, socks::login).await?;
@@ -128,7 +142,7 @@ async fn ask4(
     client: &mut Client,
     shared: &Shared,
     deadline: Instant,
-) -> Result<(Identity, Target), Stop> {
+) -> Result<(Identity, Target), Unasked> {
     let request = read(client, deadline, socks::request4).await?;
     let identity = shared.gate.identify(Offer::Nothing, client.peer.ip()).await?;
     Ok((identity, connect(request)?))
@@ -157,6 +171,14 @@ async fn grant(
         record.client_gone();
     }
     granted
+}
+
+/// Ends a connection on which nothing was asked for.
+async fn end(client: Client, version: Version, unasked: Unasked, mut record: Record) {
+    match unasked {
+        Unasked::Left => record.client_gone(),
+        Unasked::Stop(stop) => refuse(client, version, stop, record).await,
+    }
 }
 
 /// Answers in the version's own words and closes.
@@ -240,7 +262,7 @@ async fn read<T>(
     client: &mut Client,
     deadline: Instant,
     parse: impl Fn(&[u8]) -> Result<Option<(T, usize)>, SocksError>,
-) -> Result<T, Stop> {
+) -> Result<T, Unasked> {
     loop {
         if let Some((message, length)) = parse(&client.buffer).map_err(Stop::Socks)? {
             client.buffer.advance(length);
@@ -248,12 +270,12 @@ async fn read<T>(
         }
         match timeout_at(deadline, receive(&mut client.leg, &mut client.buffer)).await {
             Ok(Ok(1..)) => {}
-            // It is too late, or has left in the middle of its own sentence.
-            Ok(_) | Err(_) => return Err(Stop::HeadTimeout),
+            Ok(Ok(0) | Err(_)) => return Err(Unasked::Left),
+            Err(_) => return Err(Stop::HeadTimeout.into()),
         }
     }
 }
 
-async fn send(client: &mut Client, answer: &[u8]) -> Result<(), Stop> {
-    client.send(answer).await.map_err(|_| Stop::HeadTimeout)
+async fn send(client: &mut Client, answer: &[u8]) -> Result<(), Unasked> {
+    client.send(answer).await.map_err(|_| Unasked::Left)
 }
