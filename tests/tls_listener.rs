@@ -267,3 +267,15 @@ async fn files_that_are_half_written_leave_the_old_certificate_in_place() {
     assert_eq!(proxy.control.reload_certificate().unwrap(), Some(new.2));
     assert!(shake(&proxy, new.2).await.is_some());
 }
+
+#[tokio::test]
+async fn a_certificate_is_found_among_other_things_in_its_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let (certificate, key, pin) = made();
+    // What `openssl ecparam -genkey` writes before the key, and `openssl s_client` between.
+    let parameters =
+        "-----BEGIN EC PARAMETERS-----\nBggqhkjOPQMBBw==\n-----END EC PARAMETERS-----\n";
+    let all = format!("# mine\n{parameters}{key}\nsubject=CN = x\r\n---\n{certificate}---\n");
+    let proxy = with_files(folder.path(), (&all, &all)).await;
+    assert!(shake(&proxy, pin).await.is_some());
+}

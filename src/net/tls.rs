@@ -45,7 +45,7 @@ pub enum CertificateError {
         source: io::Error,
     },
     /// There is no certificate or key in PEM form in the file, or one that is cut off.
-    #[error("{path}: no complete {what} in PEM form", path = .path.display())]
+    #[error("{path}: no {what} in PEM form, or one that is cut off", path = .path.display())]
     Pem {
         /// Which file.
         path: PathBuf,
