@@ -44,8 +44,8 @@ pub enum CertificateError {
         /// Why.
         source: io::Error,
     },
-    /// There is no certificate or key in PEM form in the file.
-    #[error("{path}: no {what} in PEM form", path = .path.display())]
+    /// There is no certificate or key in PEM form in the file, or one that is cut off.
+    #[error("{path}: no {what} in PEM form, or one that is cut off", path = .path.display())]
     Pem {
         /// Which file.
         path: PathBuf,
@@ -98,8 +98,10 @@ impl Secured {
 /// [`CertificateError`], naming the file.
 pub fn from_files(certificate: &Path, key: &Path) -> Result<Ready, CertificateError> {
     let pem = read(certificate)?;
-    let chain: Vec<_> = CertificateDer::pem_slice_iter(&pem).filter_map(Result::ok).collect();
     let missing = || CertificateError::Pem { path: certificate.into(), what: "certificate" };
+    // One that is cut off is an error too: a chain that somebody is still writing must not be used.
+    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
+    let chain = chain.map_err(|_| missing())?;
     let pin = Pin::of(chain.first().ok_or_else(missing)?).map_err(|_| missing())?;
     let secret = PrivateKeyDer::from_pem_slice(&read(key)?)
         .map_err(|_| CertificateError::Pem { path: key.into(), what: "private key" })?;

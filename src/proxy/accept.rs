@@ -195,7 +195,9 @@ fn refuse(shared: &Arc<Shared>, stream: TcpStream, peer: SocketAddr, stop: Stop)
     };
     let client = Client::new(stream, peer, permit);
     let theirs = Arc::clone(shared);
-    shared.tracker.spawn(async move { connection::turn_away(&theirs, client, stop).await });
+    shared
+        .tracker
+        .spawn(async move { connection::turn_away_newcomer(&theirs, client, stop).await });
 }
 
 #[cfg(test)]

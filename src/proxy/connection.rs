@@ -16,6 +16,7 @@ use super::accept::Permit;
 use super::access_log::Record;
 use super::door::{Cover, Door};
 use super::front;
+use super::reply::Persist;
 use super::server::Shared;
 use super::stop::Stop;
 use crate::net::leg::{Stream, receive};
@@ -105,20 +106,35 @@ pub async fn serve(shared: Arc<Shared>, mut client: Client) {
     }
 }
 
-/// Says why the house is full to a client of which nothing is known yet, in its own protocol.
-pub async fn turn_away(shared: &Shared, mut client: Client, stop: Stop) {
+/// Says why the house is full to a client that has said nothing yet, not even through its load
+/// balancer who it is.
+pub async fn turn_away_newcomer(shared: &Shared, mut client: Client, stop: Stop) {
+    if shared.speaks_proxy_protocol(client.peer.ip()) {
+        let deadline = Instant::now() + TURNED_AWAY;
+        if let Err(closed) = name(&mut client, shared, deadline).await {
+            return closed.note(shared, client.peer);
+        }
+    }
+    turn_away(shared, client, stop).await;
+}
+
+/// Says why the house is full to a client whose protocol is not known yet, in that protocol.
+async fn turn_away(shared: &Shared, mut client: Client, stop: Stop) {
     let deadline = Instant::now() + TURNED_AWAY;
     let known = until(&mut client, shared, deadline, sniff).await;
     let protocol = known.unwrap_or(Protocol::Http1);
     client.door = Door::of(protocol, Cover::Plain);
-    let record = client.record(shared);
+    let mut record = client.record(shared);
     match protocol {
         Protocol::Http1 => front::http::turn_away(client, stop, record).await,
         Protocol::Socks4 | Protocol::Socks5 => {
             front::socks::turn_away(client, shared, stop, record).await;
         }
         // TLS and HTTP/2 begin with more than we have time for.
-        Protocol::Http2 | Protocol::Tls | Protocol::Foreign(_) => {}
+        Protocol::Http2 | Protocol::Tls | Protocol::Foreign(_) => {
+            record.stopped(&stop, Persist::Close);
+            record.status = None;
+        }
     }
 }
 
@@ -172,19 +188,22 @@ async fn end_tls(
     Ok((client, protocol))
 }
 
+/// Finds out who the client of a load balancer is, and counts it.
+async fn introduce(client: &mut Client, shared: &Shared, deadline: Instant) -> Result<(), Closed> {
+    name(client, shared, deadline).await?;
+    shared.places.seat_client(&mut client.permit, client.peer.ip()).map_err(Closed::Full)
+}
+
 /// Reads who the client of a load balancer is. The header is not optional there: without it
 /// everybody would have the balancer's address, and perhaps its trust.
-async fn introduce(client: &mut Client, shared: &Shared, deadline: Instant) -> Result<(), Closed> {
+async fn name(client: &mut Client, shared: &Shared, deadline: Instant) -> Result<(), Closed> {
     let parse = |bytes: &[u8]| proxy_header::parse(bytes).transpose();
     let (header, length) = until(client, shared, deadline, parse).await??;
     client.buffer.advance(length);
     if let Some(source) = header.source {
         client.peer = SocketAddr::new(source.ip().to_canonical(), source.port());
     }
-    if !shared.gate.admits(client.peer.ip()) {
-        return Err(Closed::NotAllowed);
-    }
-    shared.places.seat_client(&mut client.permit, client.peer.ip()).map_err(Closed::Full)
+    if shared.gate.admits(client.peer.ip()) { Ok(()) } else { Err(Closed::NotAllowed) }
 }
 
 /// Reads until `decide` can tell.

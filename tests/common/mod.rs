@@ -12,6 +12,7 @@
 )]
 
 pub mod dns;
+pub mod doors;
 pub mod process;
 
 use std::io::Write;
@@ -25,7 +26,7 @@ use sami_proxy::proxy::access_log::{AccessLog, Format};
 use sami_proxy::proxy::server::Control;
 use sami_proxy::proxy::tally::Tally;
 use sami_proxy::proxy::{Server, Settings};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 use tracing::Level;
@@ -145,18 +146,22 @@ pub async fn until(done: impl Fn() -> bool) {
 }
 
 /// One end of a connection, in raw bytes.
-pub struct Peer {
-    pub stream: TcpStream,
+pub struct Peer<S = TcpStream> {
+    pub stream: S,
     pub buffer: Vec<u8>,
 }
 
-impl Peer {
-    pub fn new(stream: TcpStream) -> Self {
+impl<S: AsyncRead + AsyncWrite + Unpin> Peer<S> {
+    pub fn new(stream: S) -> Self {
         Self { stream, buffer: Vec::new() }
     }
 
     pub async fn send(&mut self, bytes: impl AsRef<[u8]>) {
-        timeout(LIMIT, self.stream.write_all(bytes.as_ref())).await.expect("stuck").unwrap();
+        let write = async {
+            self.stream.write_all(bytes.as_ref()).await?;
+            self.stream.flush().await
+        };
+        timeout(LIMIT, write).await.expect("stuck").unwrap();
     }
 
     /// Ends our half.
@@ -190,8 +195,13 @@ impl Peer {
 
     /// Everything until the other side ends its half in order.
     pub async fn rest(&mut self) -> String {
+        String::from_utf8_lossy(&self.remains().await).into_owned()
+    }
+
+    /// The same, as bytes.
+    pub async fn remains(&mut self) -> Vec<u8> {
         while self.more().await > 0 {}
-        String::from_utf8_lossy(&std::mem::take(&mut self.buffer)).into_owned()
+        std::mem::take(&mut self.buffer)
     }
 
     /// Reads until the connection breaks; panics when it ends in order.
@@ -208,6 +218,14 @@ impl Peer {
         }
     }
 
+    /// Everything until the connection ends in whatever way.
+    pub async fn whatever_comes(&mut self) -> Vec<u8> {
+        let read =
+            async { while matches!(self.stream.read_buf(&mut self.buffer).await, Ok(1..)) {} };
+        timeout(LIMIT, read).await.expect("it stays open");
+        std::mem::take(&mut self.buffer)
+    }
+
     async fn more(&mut self) -> usize {
         let read = timeout(LIMIT, self.stream.read_buf(&mut self.buffer)).await;
         read.unwrap_or_else(|_| panic!("silence after {:?}", self.shown())).unwrap()
@@ -216,7 +234,9 @@ impl Peer {
     fn shown(&self) -> String {
         String::from_utf8_lossy(&self.buffer).into_owned()
     }
+}
 
+impl Peer {
     /// Closes with a reset.
     pub fn reset(self) {
         socket2::SockRef::from(&self.stream).set_linger(Some(Duration::ZERO)).unwrap();

@@ -26,6 +26,20 @@ enum Version {
     Socks5,
 }
 
+/// Why a client has not asked for anything.
+enum Unasked {
+    /// It has left: somebody has looked what is spoken here.
+    Left,
+    /// It is told why.
+    Stop(Stop),
+}
+
+impl From<Stop> for Unasked {
+    fn from(stop: Stop) -> Self {
+        Self::Stop(stop)
+    }
+}
+
 /// Serves a SOCKS5 client.
 pub async fn serve5(client: Client, shared: &Shared) {
     serve(client, shared, Version::Socks5).await;
@@ -42,15 +56,23 @@ pub async fn turn_away(mut client: Client, shared: &Shared, stop: Stop, record: 
     let version = if client.buffer.starts_with(&[4]) { Version::Socks4 } else { Version::Socks5 };
     let asked = async {
         if version == Version::Socks5 {
-            read(&mut client, deadline, socks::greeting).await?;
-            send(&mut client, &socks::choice(Method::None)).await?;
+            let greeting = read(&mut client, deadline, socks::greeting).await?;
+            if greeting.none || !greeting.password {
+                send(&mut client, &socks::choice(Method::None)).await?;
+            } else {
+                // Not offered is not chosen (RFC 1928 §3). The credentials open nothing: whatever
+                // they are, the request is refused.
+                send(&mut client, &socks::choice(Method::Password)).await?;
+                read(&mut client, deadline, socks::login).await?;
+                send(&mut client, &socks::login_reply(Login::Right)).await?;
+            }
             read(&mut client, deadline, socks::request5).await?;
         }
         Ok(())
     };
     match asked.await {
         Ok(()) => refuse(client, version, stop, record).await,
-        Err(closed) => refuse(client, version, closed, record).await,
+        Err(unasked) => end(client, version, unasked, record).await,
     }
 }
 
@@ -63,7 +85,7 @@ async fn serve(mut client: Client, shared: &Shared, version: Version) {
     };
     let (identity, target) = match asked {
         Ok(asked) => asked,
-        Err(stop) => return refuse(client, version, stop, record).await,
+        Err(unasked) => return end(client, version, unasked, record).await,
     };
     record.set_method("CONNECT");
     record.user = identity.user().map(Into::into);
@@ -107,7 +129,7 @@ async fn ask5(
     client: &mut Client,
     shared: &Shared,
     deadline: Instant,
-) -> Result<(Identity, Target), Stop> {
+) -> Result<(Identity, Target), Unasked> {
     let greeting = read(client, deadline, socks::greeting).await?;
     let wanted = shared.gate.wants_credentials();
     // Who offers a password and needs none may give it: an application that has one filled in.
@@ -119,7 +141,7 @@ async fn ask5(
     send(client, &socks::choice(method)).await?;
     let peer = client.peer.ip();
     let identity = match method {
-        Method::Unacceptable => return Err(Stop::CredentialsMissing),
+        Method::Unacceptable => return Err(Stop::CredentialsMissing.into()),
         Method::None => shared.gate.identify(Offer::Nothing, peer).await?,
         Method::Password => {
             let credentials = read(client, deadline, socks::login).await?;
@@ -137,7 +159,7 @@ async fn ask4(
     client: &mut Client,
     shared: &Shared,
     deadline: Instant,
-) -> Result<(Identity, Target), Stop> {
+) -> Result<(Identity, Target), Unasked> {
     let request = read(client, deadline, socks::request4).await?;
     let identity = shared.gate.identify(Offer::Nothing, client.peer.ip()).await?;
     Ok((identity, connect(request)?))
@@ -166,6 +188,14 @@ async fn grant(
         record.client_gone();
     }
     granted
+}
+
+/// Ends a connection on which nothing was asked for.
+async fn end(client: Client, version: Version, unasked: Unasked, mut record: Record) {
+    match unasked {
+        Unasked::Left => record.client_gone(),
+        Unasked::Stop(stop) => refuse(client, version, stop, record).await,
+    }
 }
 
 /// Answers in the version's own words and closes.
@@ -248,7 +278,7 @@ async fn read<T>(
     client: &mut Client,
     deadline: Instant,
     parse: impl Fn(&[u8]) -> Result<Option<(T, usize)>, SocksError>,
-) -> Result<T, Stop> {
+) -> Result<T, Unasked> {
     loop {
         if let Some((message, length)) = parse(&client.buffer).map_err(Stop::Socks)? {
             client.buffer.advance(length);
@@ -256,12 +286,12 @@ async fn read<T>(
         }
         match timeout_at(deadline, receive(&mut client.leg, &mut client.buffer)).await {
             Ok(Ok(1..)) => {}
-            // It is too late, or has left in the middle of its own sentence.
-            Ok(_) | Err(_) => return Err(Stop::HeadTimeout),
+            Ok(Ok(0) | Err(_)) => return Err(Unasked::Left),
+            Err(_) => return Err(Stop::HeadTimeout.into()),
         }
     }
 }
 
-async fn send(client: &mut Client, answer: &[u8]) -> Result<(), Stop> {
-    client.send(answer).await.map_err(|_| Stop::HeadTimeout)
+async fn send(client: &mut Client, answer: &[u8]) -> Result<(), Unasked> {
+    client.send(answer).await.map_err(|_| Unasked::Left)
 }
