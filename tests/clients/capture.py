@@ -47,14 +47,11 @@ def capturing() -> Iterator[Capture]:
 
 
 def _next(tap: socket.socket) -> bytes | None:
-    """The next packet that was sent before now; each is there a second time, as it is received."""
-    while True:
-        try:
-            packet, (_, _, kind, *_) = tap.recvfrom(LARGEST, socket.MSG_DONTWAIT)
-        except BlockingIOError:
-            return None
-        if kind == socket.PACKET_OUTGOING:
-            return packet
+    """The next packet that was received before now."""
+    try:
+        return tap.recv(LARGEST, socket.MSG_DONTWAIT)
+    except BlockingIOError:
+        return None
 
 
 def _note(packet: bytes, capture: Capture) -> None:

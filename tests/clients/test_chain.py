@@ -1,6 +1,7 @@
 """Two proxies in a row; most of what clients do through them is tested wherever a test takes the fixture `proxy`."""
 
 import hashlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ WRONG_PIN = "sha256:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
 
 
 @pytest.fixture(scope="module")
-def _impostor(chain: Chain):
+def distrustful_proxy(chain: Chain) -> Iterator[Proxy]:
     """A proxy that takes the chain's parent for an impostor."""
     with running_proxy("--allow-private", "--upstream-pin", WRONG_PIN, parent=chain.remote) as proxy:
         yield proxy
@@ -31,14 +32,14 @@ def test_a_large_upload_arrives_byte_for_byte(curl: Curl, chain_proxy: Proxy, si
 
 
 def test_each_proxy_has_a_line_about_a_tunnel(curl: Curl, chain: Chain, origin: Origin):
-    target = f"{NAME}:{origin.ports['https']}"
+    port = origin.ports["https"]
     since_local, since_remote = chain.local.now_in_log(), chain.remote.now_in_log()
-    assert curl(chain.local, f"https://{target}/hello").body == HELLO.encode()
-    here = chain.local.wait_for_log(rf".* target={target} .*", since_local)[0]
-    assert f" door=http user=- method=CONNECT target={target} dialed=127.0.0.1:{chain.remote.port} " in here
-    there = chain.remote.wait_for_log(rf".* target={target} .*", since_remote)[0]
-    expected = f" door=https user={ACCOUNT.user} method=CONNECT target={target} dialed=127.0.0.1:{origin.ports['https']} "
-    assert expected in there
+    assert curl(chain.local, origin.url("https", "/hello", NAME)).body == HELLO.encode()
+    about = f"method=CONNECT target={NAME}:{port}"
+    here = chain.local.wait_for_log(f".*{about}.*", since_local)[0]
+    assert f" door=http user=- {about} dialed=127.0.0.1:{chain.remote.port} " in here
+    there = chain.remote.wait_for_log(f".*{about}.*", since_remote)[0]
+    assert f" door=https user={ACCOUNT.user} {about} dialed=127.0.0.1:{port} " in there
 
 
 def test_names_are_resolved_by_the_parent_only(curl: Curl, chain: Chain, site: Site):
@@ -68,17 +69,17 @@ def test_nothing_between_the_two_tells_who_is_talked_to(curl: Curl, chain: Chain
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
-def test_a_parent_with_another_pin_is_not_talked_to(curl: Curl, _impostor: Proxy, origin: Origin, scheme: str):
-    since = _impostor.now_in_log()
-    answer = curl(_impostor, origin.url(scheme, "/hello", NAME))
+def test_a_parent_with_another_pin_is_not_talked_to(curl: Curl, distrustful_proxy: Proxy, origin: Origin, scheme: str):
+    since = distrustful_proxy.now_in_log()
+    answer = curl(distrustful_proxy, origin.url(scheme, "/hello", NAME))
     assert answer.statuses == [502]
     assert answer.failure().error == "tls_certificate_error"
-    line = _impostor.wait_for_log(rf".* target={NAME}:.*", since)[0]
+    line = distrustful_proxy.wait_for_log(rf".* target={NAME}:.*", since)[0]
     assert line.endswith(" error=tls_certificate_error")
 
 
-def test_a_wrong_pin_is_said_to_be_one(curl: Curl, chain: Chain, _impostor: Proxy, origin: Origin):
-    body = curl(_impostor, origin.url("http", "/hello", NAME)).body.decode()
+def test_a_wrong_pin_is_said_to_be_one(curl: Curl, chain: Chain, distrustful_proxy: Proxy, origin: Origin):
+    body = curl(distrustful_proxy, origin.url("http", "/hello", NAME)).body.decode()
     happened, advice = body.splitlines()
     assert f"its pin is {chain.remote.pin}, not the expected {WRONG_PIN}" in happened
     assert "--upstream" in advice
