@@ -32,23 +32,23 @@ class Transfer:
 
     def get(self, url: str) -> bytes:
         """The body that a GET brings."""
-        body = io.BytesIO()
-        self.curl.setopt(pycurl.URL, url)
         self.curl.setopt(pycurl.HTTPGET, 1)
-        self.curl.setopt(pycurl.WRITEDATA, body)
-        self.curl.perform()
-        return body.getvalue()
+        return self._fetch(url)
 
     def post(self, url: str, content: bytes) -> bytes:
         """The body that a POST brings."""
-        body = io.BytesIO()
-        self.curl.setopt(pycurl.URL, url)
         self.curl.setopt(pycurl.POSTFIELDS, content)
         self.curl.setopt(pycurl.HTTPHEADER, ["Expect:"])
+        return self._fetch(url)
+
+    def _fetch(self, url: str) -> bytes:
+        """The body that comes."""
+        body = io.BytesIO()
+        self.curl.setopt(pycurl.URL, url)
         self.curl.setopt(pycurl.WRITEDATA, body)
         self.curl.perform()
         return body.getvalue()
 
-    def info(self, what: int) -> int | str:
-        """What libcurl knows of the last transfer."""
-        return self.curl.getinfo(what)
+    def close(self) -> None:
+        """Ends the connections that were kept."""
+        self.curl.close()
