@@ -17,7 +17,7 @@ COPY . .
 # cargo goes by time stamps, and our sources may be older than the stand-ins above.
 RUN find src -type f -exec touch {} + \
     && cargo build --release --locked --bin sami-proxy --target "$(rustc --print host-tuple)" \
-    && cp "target/$(rustc --print host-tuple)/release/sami-proxy" /sami-proxy
+    && cp "target/$(rustc --print host-tuple)/release/sami-proxy" /sami-proxy && mkdir /state
 
 # The two images below say the same of themselves.
 #
@@ -26,11 +26,14 @@ RUN find src -type f -exec touch {} + \
 # given as an argument to `serve` it can't know).
 FROM scratch AS scratch
 COPY --from=build /sami-proxy /usr/local/bin/sami-proxy
+# Where --tls-self-signed keeps its certificate; a named volume put here belongs to the user, too.
+COPY --from=build --chown=65532:65532 /state /var/lib/sami-proxy
 USER 65532:65532
 EXPOSE 8080
 STOPSIGNAL SIGTERM
 # `docker stop` kills after 10 s; who gives it more time (-t, stop_grace_period) gives the drain more, too.
 ENV SAMI_PROXY_DRAIN_TIMEOUT=8s
+ENV SAMI_PROXY_STATE_DIR=/var/lib/sami-proxy
 HEALTHCHECK --interval=3s --timeout=5s --retries=3 CMD ["/usr/local/bin/sami-proxy", "healthcheck"]
 LABEL org.opencontainers.image.title="sami-proxy" \
       org.opencontainers.image.description="A forward proxy for reaching LLM APIs, and the doctor of its own troubles" \
@@ -41,11 +44,14 @@ CMD ["serve"]
 FROM busybox:stable-musl
 RUN echo 'sami:x:65532:65532:sami-proxy:/:/bin/false' >>/etc/passwd && echo 'sami:x:65532:' >>/etc/group
 COPY --from=build /sami-proxy /usr/local/bin/sami-proxy
+# Where --tls-self-signed keeps its certificate; a named volume put here belongs to the user, too.
+COPY --from=build --chown=65532:65532 /state /var/lib/sami-proxy
 USER 65532:65532
 EXPOSE 8080
 STOPSIGNAL SIGTERM
 # `docker stop` kills after 10 s; who gives it more time (-t, stop_grace_period) gives the drain more, too.
 ENV SAMI_PROXY_DRAIN_TIMEOUT=8s
+ENV SAMI_PROXY_STATE_DIR=/var/lib/sami-proxy
 HEALTHCHECK --interval=3s --timeout=5s --retries=3 CMD ["/usr/local/bin/sami-proxy", "healthcheck"]
 LABEL org.opencontainers.image.title="sami-proxy" \
       org.opencontainers.image.description="A forward proxy for reaching LLM APIs, and the doctor of its own troubles" \

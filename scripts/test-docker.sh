@@ -22,13 +22,14 @@ readonly login=c2FtaTpzZWNyZXQ= # sami:secret
 readonly megabyte=1000000
 
 passed=0 failed=0
-containers=() tags=() networks=()
+containers=() tags=() networks=() volumes=()
 work=$(mktemp -d)
 over=false broken=""
 
 cleanup() {
   ((${#containers[@]} == 0)) || docker rm -f "${containers[@]}" >/dev/null 2>&1 || true
   ((${#networks[@]} == 0)) || docker network rm "${networks[@]}" >/dev/null 2>&1 || true
+  ((${#volumes[@]} == 0)) || docker volume rm -f "${volumes[@]}" >/dev/null 2>&1 || true
   ((${#tags[@]} == 0)) || docker rmi "${tags[@]}" >/dev/null 2>&1 || true
   rm -rf "$work"
 }
@@ -399,6 +400,23 @@ test_scratch() {
   check "scratch: docker stop: exit code 0 after $took ms" is "$(exit_code "$run-scratch")" 0
 }
 
+# PROXY: the pin that it prints at the start
+pin() { logs "$run-$1" | grep -o 'sha256:[A-Za-z0-9+/=]*' | sed -n 1p; }
+
+# A certificate of its own, kept in a volume when the container is replaced.
+test_self_signed() {
+  local options=("${auth[@]}" -e SAMI_PROXY_TLS_SELF_SIGNED=true -v "$run:/var/lib/sami-proxy") first
+  volumes+=("$run")
+  proxy tls1 "${options[@]}" --read-only --cap-drop ALL
+  first=$(pin tls1)
+  check "self-signed: the pin is in docker logs" has "$first" sha256:
+  check "self-signed: the page through TLS, known by its pin" is "$(fetch --proxy-insecure \
+    --proxy-pinnedpubkey "sha256//${first#sha256:}" -x "https://$(address "$run-tls1"):$port" -U sami:secret -p http://origin/)" "the page"
+  docker rm -f "$run-tls1" >/dev/null
+  tag=$run:scratch proxy tls2 "${options[@]}"
+  check "self-signed: another container with the volume has the same pin" is "$(pin tls2)" "$first"
+}
+
 # NAME VALUE: one line on stderr that names the variable, nothing on stdout, exit code 2
 refuses_setting() {
   local code=0
@@ -438,6 +456,7 @@ test_credentials
 test_idle_stop
 test_drain
 test_cut
+test_self_signed
 test_hardened
 test_scratch
 test_bad_settings

@@ -22,11 +22,14 @@
 //! # A tunnel, file by file
 //!
 //! [`proxy::accept`] takes a place and a socket → [`proxy::spread`] gives it to the worker that has
-//! the fewest → [`proxy::connection`] ends TLS if it begins so →
-//! [`proxy::front::http`] finds a head ([`wire::http1`]) and its target ([`target`]) →
+//! the fewest → [`proxy::connection`] reads who a load balancer's client is
+//! ([`wire::proxy_header`]), tells the protocol by its first bytes ([`net::sniff`]) and ends TLS
+//! ([`net::tls`]) → [`proxy::front::http`] finds a head ([`wire::http1`]) and its target
+//! ([`target`]), [`proxy::front::socks`] a SOCKS request ([`wire::socks`]),
+//! [`proxy::front::http2`] makes each stream look like an HTTP/1.1 connection ([`net::h2`]) →
 //! [`proxy::authorize`] says who it is → [`proxy::policy`] says whether it may →
 //! [`proxy::egress`] resolves ([`net::resolve`]), has every address approved, and dials
-//! ([`net::dial`]) → the client hears `200` → [`proxy::tunnel`] hands both sockets to
+//! ([`net::dial`]), or asks a parent for a tunnel ([`proxy::upstream`], [`net::parent`]) → the client hears `200` → [`proxy::tunnel`] hands both sockets to
 //! [`net::relay`], [`net::sweep`] ends it when it is silent for too long →
 //! [`proxy::access_log`] writes one line when it ends, however it ends.
 //!
@@ -35,10 +38,15 @@
 //! The same up to the dial, which [`proxy::origins`] may spare; then [`proxy::forward`] sends the head that [`proxy::rewrite`] made and
 //! streams both bodies at once.
 //!
+//! # What the proxy answers by itself
+//!
+//! A browser gets [`proxy::page`], a diagnosis talks to [`proxy::internal`] through the proxy, and
+//! a machine that watches it asks on the port of `--admin` for what [`proxy::tally`] has counted.
+//!
 //! # A refusal
 //!
 //! Every reason not to serve is a [`proxy::stop::Stop`]; [`proxy::reply`] alone makes an answer of
-//! it, with the word of [`failure`] in `Proxy-Status`.
+//! it, with the word of [`failure`] in `Proxy-Status`; for SOCKS its front has the table of replies.
 //!
 //! # Where do I add …?
 //!
@@ -48,7 +56,9 @@
 //! | a host for strangers | `proxy/known_hosts.txt` |
 //! | a reason to refuse | [`proxy::stop`]; the compiler lists every place that must answer |
 //! | a special address block | a row in [`proxy::destinations`] |
-//! | a client protocol | [`proxy::front`], one file |
+//! | a client protocol | [`net::sniff`], a row in [`proxy::door`], one file in [`proxy::front`] |
+//! | a counter | [`proxy::tally`], a line in `proxy/metrics.rs` |
+//! | a service of `sami-proxy.internal` | [`proxy::internal`] |
 //! | a kind of failure | [`failure`], one row |
 
 pub mod cli;

@@ -407,8 +407,11 @@ async fn only_tls_leaves_the_request_to_the_caller() {
 
 /// The error when the parent shows `identity`.
 async fn tls_error(identity: &Identity, pin: Option<Pin>) -> ParentError {
+    tls_error_of(&identity.acceptor(rustls::ALL_VERSIONS), pin).await
+}
+
+async fn tls_error_of(acceptor: &TlsAcceptor, pin: Option<Pin>) -> ParentError {
     let parent = parent(Protocol::Https, LOGIN, pin);
-    let acceptor = identity.acceptor(rustls::ALL_VERSIONS);
     let (asked, heard) = ask(&parent, TARGET, async |peer: Peer| {
         let mut heard = Vec::new();
         if let Ok(mut server) = acceptor.accept(peer.stream).await {
@@ -446,8 +449,10 @@ async fn https_with_another_certificate_is_not_trusted() {
 
     // The right certificate in the hands of somebody who has not its key.
     let stolen = Identity { certificate: identity.certificate.clone(), key: other.key };
-    let error = tls_error(&stolen, Some(found)).await;
-    assert_eq!(error, ParentError::Certificate("a signature is wrong".into()));
+    for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
+        let error = tls_error_of(&stolen.acceptor(&[version]), Some(found)).await;
+        assert_eq!(error, ParentError::Certificate("a signature is wrong".into()));
+    }
 }
 
 #[tokio::test]

@@ -26,7 +26,11 @@ fuzz_target!(|bytes: &[u8]| {
         return;
     };
     let sent = Onward { head, target, origin_form, body }.encode("1.1 us");
-    assert_eq!(HeadScan::default().advance(&sent), Ok(Some(sent.len())), "one head, nothing behind");
+    assert_eq!(
+        HeadScan::default().advance(&sent),
+        Ok(Some(sent.len())),
+        "one head, nothing behind"
+    );
     let again = parse_request(&sent).expect("what we send is well-formed");
     assert_eq!(request_body(again.version, &again.fields), Ok(body), "the same framing");
     assert_eq!(again.fields.all("host").count(), 1);

@@ -74,6 +74,7 @@ pub(super) fn blame(layers: &Layers, error: &StartError) -> ConfigError {
         StartError::Users(_) if layers.get("auth-file").is_some() => "auth-file",
         StartError::Users(_)
         | StartError::Listen(_)
+        | StartError::Admin(_)
         | StartError::Certificate(_)
         | StartError::UsersFile { .. }
         | StartError::Upstream(_)
@@ -96,6 +97,9 @@ async fn serve_until_stopped(
     for address in server.addresses() {
         let tls = if settings.tls.is_some() { ", with TLS too" } else { "" };
         tracing::info!("listening on {address}{tls}");
+    }
+    if let Some(address) = server.admin() {
+        tracing::info!("metrics and health on {address}, for everyone who reaches it");
     }
     if let Some(pin) = control.pin() {
         tracing::info!("the pin of the TLS certificate is {pin}");

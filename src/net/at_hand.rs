@@ -16,23 +16,38 @@ const SIZE: usize = 1024;
 #[derive(Default)]
 pub(super) struct AtHand(Each<Mutex<Names>>);
 
-type Names = HashMap<Box<str>, (Arc<[IpAddr]>, Instant)>;
+#[derive(Default)]
+struct Names {
+    known: HashMap<Box<str>, (Arc<[IpAddr]>, Instant)>,
+    hits: u64,
+}
 
 impl AtHand {
     /// The addresses of `name`, if they are known here and have not run out.
     pub(super) fn get(&self, name: &str) -> Option<Arc<[IpAddr]>> {
-        let names = self.mine();
-        let (addresses, until) = names.get(name)?;
-        (Instant::now() < *until).then(|| Arc::clone(addresses))
+        let mut names = self.mine();
+        let (addresses, until) = names.known.get(name)?;
+        if Instant::now() >= *until {
+            return None;
+        }
+        let addresses = Arc::clone(addresses);
+        names.hits += 1;
+        Some(addresses)
+    }
+
+    /// How often a name was known here.
+    pub(super) fn hits(&self) -> u64 {
+        let of = |names: &Mutex<Names>| names.lock().unwrap_or_else(PoisonError::into_inner).hits;
+        self.0.iter().map(of).sum()
     }
 
     /// Notes the addresses of `name`.
     pub(super) fn put(&self, name: &str, addresses: &Arc<[IpAddr]>, until: Instant) {
         let mut names = self.mine();
-        if names.len() >= SIZE {
-            names.clear();
+        if names.known.len() >= SIZE {
+            names.known.clear();
         }
-        names.insert(name.into(), (Arc::clone(addresses), until));
+        names.known.insert(name.into(), (Arc::clone(addresses), until));
     }
 
     fn mine(&self) -> MutexGuard<'_, Names> {
@@ -63,6 +78,7 @@ mod tests {
         for number in 0..3 * SIZE {
             names.put(&number.to_string(), &addresses, Instant::now() + Duration::from_secs(60));
         }
-        assert!(names.mine().len() <= SIZE);
+        assert!(names.mine().known.len() <= SIZE);
+        assert_eq!(names.hits(), 1);
     }
 }

@@ -1,4 +1,4 @@
-//! One leg of a tunnel: a TCP connection, bare or under TLS.
+//! One leg of a tunnel: a TCP connection, bare or under TLS, or a stream of HTTP/2.
 
 use std::future::poll_fn;
 use std::io;
@@ -12,6 +12,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsStream;
 
+use super::h2::H2Stream;
 use super::scratch;
 
 /// A dead peer is found by the kernel, not by a timer of ours: after 45 s of silence it probes
@@ -31,6 +32,8 @@ pub enum Stream {
     Tcp(TcpStream),
     /// One end of TLS is here.
     Tls(Box<TlsStream<TcpStream>>),
+    /// A stream of a client's HTTP/2 connection.
+    Http2(Box<H2Stream>),
 }
 
 impl Stream {
@@ -38,7 +41,7 @@ impl Stream {
     pub fn bare(&self) -> Option<&TcpStream> {
         match self {
             Self::Tcp(stream) => Some(stream),
-            Self::Tls(_) => None,
+            Self::Tls(_) | Self::Http2(_) => None,
         }
     }
 
@@ -48,6 +51,7 @@ impl Stream {
         let socket = match self {
             Self::Tcp(stream) => stream,
             Self::Tls(stream) => stream.get_ref().0,
+            Self::Http2(stream) => return stream.reset_on_close(),
         };
         // A socket that refuses the option is already dead.
         drop(SockRef::from(socket).set_linger(Some(Duration::ZERO)));
@@ -114,6 +118,7 @@ impl AsyncRead for Stream {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_read(cx, buffer),
             Self::Tls(stream) => Pin::new(stream).poll_read(cx, buffer),
+            Self::Http2(stream) => Pin::new(stream).poll_read(cx, buffer),
         }
     }
 }
@@ -127,6 +132,7 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_write(cx, bytes),
             Self::Tls(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Self::Http2(stream) => Pin::new(stream).poll_write(cx, bytes),
         }
     }
 
@@ -134,6 +140,7 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_flush(cx),
             Self::Tls(stream) => Pin::new(stream).poll_flush(cx),
+            Self::Http2(stream) => Pin::new(stream).poll_flush(cx),
         }
     }
 
@@ -141,6 +148,7 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
             Self::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Http2(stream) => Pin::new(stream).poll_shutdown(cx),
         }
     }
 }

@@ -3,15 +3,18 @@
 mod at_hand;
 pub mod dial;
 pub mod direction;
+pub mod h2;
 pub mod halves;
 pub mod leg;
 pub mod limits;
 pub mod listen;
+mod lookups;
 pub mod meter;
 pub mod parent;
 mod parent_error;
 pub mod pin;
 pub mod relay;
+pub mod replay;
 pub mod resolve;
 mod scratch;
 pub mod sniff;

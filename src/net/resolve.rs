@@ -16,6 +16,8 @@ use tokio::sync::OnceCell;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::at_hand::AtHand;
+pub use super::lookups::Lookup;
+use super::lookups::Lookups;
 use crate::target::Host;
 
 /// The longest life of a positive answer; longer TTLs are cut to it.
@@ -111,6 +113,7 @@ pub struct Resolver {
     family: Family,
     slots: Arc<Mutex<Slots>>,
     at_hand: Arc<AtHand>,
+    counts: Arc<Lookups>,
 }
 
 impl std::fmt::Debug for Resolver {
@@ -165,7 +168,13 @@ impl Resolver {
     ) -> Result<Self, SetupError> {
         tune(builder.options_mut());
         let servers = builder.build().map_err(SetupError::System)?;
-        Ok(Self { servers, family, slots: Arc::default(), at_hand: Arc::default() })
+        Ok(Self {
+            servers,
+            family,
+            slots: Arc::default(),
+            at_hand: Arc::default(),
+            counts: Arc::default(),
+        })
     }
 
     /// The addresses of `name`, the preferred family first, the families taking turns
@@ -240,6 +249,7 @@ impl Resolver {
     async fn ask(&self, name: &str, family: RecordType) -> Dated {
         let slot = self.slot(name, family);
         if let Some(dated) = slot.get() {
+            self.counts.add(Lookup::Cached);
             return dated.clone();
         }
         // A task of its own: the answer is worth keeping even when this client has gone.
@@ -248,7 +258,20 @@ impl Resolver {
             slot.get_or_init(|| question_of(servers, question, family)).await.clone()
         });
         let lost = || (Err(ResolveError::Failed("the question was lost".into())), Instant::now());
-        asked.await.unwrap_or_else(|_| lost())
+        let dated = asked.await.unwrap_or_else(|_| lost());
+        self.counts.add(match &dated.0 {
+            Ok(_) | Err(ResolveError::NotFound) => Lookup::Answered,
+            Err(ResolveError::Timeout | ResolveError::Failed(_)) => Lookup::Failed,
+        });
+        dated
+    }
+
+    /// How often `lookup` was the case.
+    pub fn count_of(&self, lookup: Lookup) -> u64 {
+        match lookup {
+            Lookup::AtHand => self.at_hand.hits(),
+            Lookup::Cached | Lookup::Answered | Lookup::Failed => self.counts.of(lookup),
+        }
     }
 
     fn slot(&self, name: &str, family: RecordType) -> Slot {

@@ -87,7 +87,7 @@ impl Places {
     /// # Errors
     ///
     /// [`Stop::Full`] or [`Stop::ClientFull`].
-    fn admit(&self, peer: IpAddr) -> Result<Permit, Stop> {
+    pub fn admit(&self, peer: IpAddr) -> Result<Permit, Stop> {
         let mut permit = self.admit_anyone()?;
         self.seat_client(&mut permit, peer)?;
         Ok(permit)
@@ -101,6 +101,12 @@ impl Places {
     pub fn admit_anyone(&self) -> Result<Permit, Stop> {
         let place = Arc::clone(&self.total).try_acquire_owned().map_err(|_| Stop::Full)?;
         Ok(Permit { _place: place, _seat: None, client: None })
+    }
+
+    /// A place for somebody to hear that there is none; `None` when there are too many of those.
+    pub fn admit_refused(&self) -> Option<Permit> {
+        let place = Arc::clone(&self.refusals).try_acquire_owned().ok()?;
+        Some(Permit { _place: place, _seat: None, client: None })
     }
 
     /// Counts `permit` among those of `peer`.
@@ -182,12 +188,11 @@ fn welcome(shared: &Arc<Shared>, stream: TcpStream, peer: SocketAddr) {
 
 /// Says that the house is full, to a few at a time.
 fn refuse(shared: &Arc<Shared>, stream: TcpStream, peer: SocketAddr, stop: Stop) {
-    let Ok(place) = Arc::clone(&shared.places.refusals).try_acquire_owned() else {
+    let Some(permit) = shared.places.admit_refused() else {
         let mut record = Record::new(&shared.log, shared.next_id(), (peer, Door::Unknown));
         record.stopped(&stop, Persist::Close);
         return;
     };
-    let permit = Permit { _place: place, _seat: None, client: None };
     let client = Client::new(stream, peer, permit);
     let theirs = Arc::clone(shared);
     shared.tracker.spawn(async move { connection::turn_away(&theirs, client, stop).await });

@@ -119,7 +119,7 @@ async fn connect(
 ) -> Result<(TcpStream, SocketAddr), Stop> {
     let approved = shared
         .policy
-        .approve(target, addresses, |address| is_own(&shared.listening, address))
+        .approve(target, addresses, |address| is_own(&shared.own, address))
         .map_err(Stop::Refused)?;
     let addresses: Vec<SocketAddr> = approved.into_iter().map(Approved::address).collect();
     dial(&addresses, deadline).await.map_err(|error| Stop::Egress(error.failure))
@@ -135,7 +135,7 @@ async fn through(
     record: &mut Record,
 ) -> Result<Found, Stop> {
     if let Host::Ip(ip) = target.host {
-        let own = |address| is_own(&shared.listening, address);
+        let own = |address| is_own(&shared.own, address);
         shared.policy.approve(target, &[ip], own).map_err(Stop::Refused)?;
     }
     let start = Instant::now();
@@ -162,7 +162,7 @@ async fn dial_parent(
     let port = parent.port.get();
     let addresses: Vec<SocketAddr> =
         addresses.iter().map(|ip| SocketAddr::new(*ip, port)).collect();
-    if addresses.iter().any(|address| is_own(&shared.listening, *address)) {
+    if addresses.iter().any(|address| is_own(&shared.own, *address)) {
         return Err(Stop::ParentDown(Failure::ProxyLoopDetected));
     }
     let dialed = dial(&addresses, deadline).await;

@@ -1,14 +1,17 @@
 //! Serving clients: the pipeline.
 //!
 //! ```text
-//! accept ─ connection ─ front/http ─ authorize ─ policy ─ egress ─┬─ tunnel  (CONNECT, WebSocket)
-//!   │ permit   │ TLS       │ head        │ who      │ may      │ dial └─ forward (http://) ─ pump
-//!   │ spread   │           └── stop → reply (every refusal)     │ origins (kept connections)
-//!   └─ server: bind, drain                                      └─ access_log (one line each), tally
+//! accept ─ connection ─ front/http   ─ authorize ─ policy ─ egress ─┬─ tunnel  (CONNECT, WebSocket, SOCKS)
+//!   │ permit  │ door    front/http2    │ who      │ may      │ dial  └─ forward (http://) ─ pump
+//!   │ spread  │ TLS     front/socks    │          │          │ upstream, origins (kept connections)
+//!   │                     └ stop → reply (every refusal)
+//!   │                     └ page, internal (what it answers itself)
+//!   └─ server: bind, drain; admin, metrics           access_log (one line each), tally
 //! ```
 
 pub mod accept;
 pub mod access_log;
+mod admin;
 pub mod attempts;
 pub mod authorize;
 pub mod connection;
@@ -20,6 +23,7 @@ pub mod front;
 pub mod internal;
 pub mod known_hosts;
 mod log_line;
+mod metrics;
 pub mod origins;
 pub mod page;
 pub mod policy;

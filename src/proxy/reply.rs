@@ -9,6 +9,7 @@ use super::internal::ServiceError;
 use super::policy::Refusal;
 use super::stop::Stop;
 use crate::failure::Failure;
+use crate::net::parent::ParentError;
 
 /// What answers after `CONNECT` (RFC 9110 §9.3.6): exactly this, for picky clients.
 pub const ESTABLISHED: &[u8] = b"HTTP/1.1 200 Connection established\r\n\r\n";
@@ -112,6 +113,11 @@ pub fn healthy(persist: Persist, show: Show) -> Vec<u8> {
     message((200, "OK"), "", "ok\n", (persist, show))
 }
 
+/// The answer of `/readyz` while the proxy drains.
+pub fn draining(manner: (Persist, Show)) -> Vec<u8> {
+    message((503, "Service Unavailable"), "", "draining\n", manner)
+}
+
 /// The answer to `OPTIONS` that came to its end here (RFC 9110 §7.6.2).
 pub fn options(persist: Persist) -> Vec<u8> {
     message((200, "OK"), "", "", (persist, Show::Body))
@@ -210,6 +216,23 @@ fn head(
     .into_bytes()
 }
 
+fn parent_words(error: &ParentError) -> String {
+    let happened = sentence(&error.to_string());
+    match error {
+        ParentError::Refused { details: Some(details), .. } => {
+            format!("{happened} It says: {details}")
+        }
+        ParentError::Refused { details: None, .. }
+        | ParentError::Closed
+        | ParentError::Socks(_)
+        | ParentError::SocksMethod
+        | ParentError::SocksLogin
+        | ParentError::Malformed
+        | ParentError::Certificate(_)
+        | ParentError::Tls(_) => happened,
+    }
+}
+
 /// With a capital at the beginning and a full stop at the end.
 fn sentence(text: &str) -> String {
     let mut rest = text.chars();
@@ -253,7 +276,7 @@ fn words(stop: &Stop) -> (String, &'static str) {
         Stop::ParentDown(failure) => {
             return (format!("The parent proxy can't be reached: {failure}."), FIX_PARENT);
         }
-        Stop::Parent(error) => return (sentence(&error.to_string()), FIX_PARENT),
+        Stop::Parent(error) => return (parent_words(error), FIX_PARENT),
         Stop::Command => ("This proxy opens connections and nothing else.", FIX_CLIENT),
         Stop::RateLimited => (
             "You have asked this proxy's own service for too much in a short time.",

@@ -6,6 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::SystemTime;
 
 use ring::rand::{SecureRandom, SystemRandom};
 use tokio::net::TcpListener;
@@ -17,6 +18,7 @@ use tokio_util::task::TaskTracker;
 
 use super::accept::{self, Places};
 use super::access_log::AccessLog;
+use super::admin;
 use super::authorize::Gate;
 use super::internal::Service;
 use super::origins::Origins;
@@ -39,6 +41,9 @@ pub enum StartError {
     /// `--listen`.
     #[error(transparent)]
     Listen(#[from] ListenError),
+    /// `--admin`.
+    #[error(transparent)]
+    Admin(ListenError),
     /// `--tls-cert` or `--tls-key`.
     #[error(transparent)]
     Certificate(#[from] CertificateError),
@@ -77,7 +82,11 @@ pub struct Shared {
     /// Our member of `Via`: a pseudonym (RFC 9110 §7.6.3) with a part that only this process has,
     /// by which it knows its own requests when they come back.
     pub(super) via: String,
-    pub(super) listening: Vec<SocketAddr>,
+    listening: Vec<SocketAddr>,
+    /// Every address that must not be reached through the proxy: it is the proxy.
+    pub(super) own: Vec<SocketAddr>,
+    admin: Option<SocketAddr>,
+    pub(super) started: SystemTime,
     pub(super) drain: CancellationToken,
     pub(super) tracker: TaskTracker,
     pub(super) sweeps: Each<Arc<Sweep>>,
@@ -91,6 +100,7 @@ impl StartError {
     pub const fn key(&self) -> &'static str {
         match self {
             Self::Listen(_) => "listen",
+            Self::Admin(_) => "admin",
             Self::Certificate(_) => "tls-cert",
             Self::UsersFile { .. } => "auth-file",
             Self::Users(_) => "auth",
@@ -128,6 +138,7 @@ impl Shared {
 #[derive(Debug)]
 pub struct Server {
     listeners: Vec<TcpListener>,
+    admin: Option<TcpListener>,
     shared: Arc<Shared>,
 }
 
@@ -155,8 +166,13 @@ impl Server {
             .transpose()?;
         let resolver = Resolver::new(&settings.dns, settings.family).await?;
         let listeners = bind_all(&settings.listen)?;
-        let listening =
+        let admin = match settings.admin {
+            Some(address) => Some(listen(address, Stack::Dual).map_err(StartError::Admin)?),
+            None => None,
+        };
+        let listening: Vec<_> =
             listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect();
+        let admin_address = admin.as_ref().and_then(|listener| listener.local_addr().ok());
         let shared = Shared {
             policy: settings.policy.clone(),
             gate: Gate::new(settings.access.clone(), users),
@@ -168,7 +184,11 @@ impl Server {
             upstream,
             log,
             via: format!("1.1 sami-proxy-{}", random_suffix()),
+            // Nobody gets to the metrics through the proxy either.
+            own: listening.iter().copied().chain(admin_address).collect(),
             listening,
+            admin: admin_address,
+            started: SystemTime::now(),
             drain: CancellationToken::new(),
             tracker: TaskTracker::new(),
             sweeps: Each::new(|| Sweep::new(settings.times.patience)),
@@ -177,12 +197,17 @@ impl Server {
             ids: AtomicU64::new(1),
             settings,
         };
-        Ok(Self { listeners, shared: Arc::new(shared) })
+        Ok(Self { listeners, admin, shared: Arc::new(shared) })
     }
 
     /// The addresses that were bound, in the order of the settings.
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.shared.listening
+    }
+
+    /// Where metrics are asked for.
+    pub fn admin(&self) -> Option<SocketAddr> {
+        self.shared.admin
     }
 
     /// A handle to what will run.
@@ -198,7 +223,10 @@ impl Server {
         for listener in self.listeners {
             accepting.spawn(accept::run(listener, Arc::clone(&shared)));
         }
-        let housekeeping = shared.keep_house();
+        let mut housekeeping = shared.keep_house();
+        if let Some(listener) = self.admin {
+            housekeeping.spawn(admin::run(listener, Arc::clone(&shared)));
+        }
         shared.drain.cancelled().await;
         // Listeners close before anything else: nobody new gets in.
         accepting.shutdown().await;

@@ -221,7 +221,7 @@ impl Tally {
     /// How long `stage` took.
     pub fn times(&self, stage: Stage) -> Histogram {
         let bounds = BOUNDS.iter().map(|tenths| f64::from(*tenths) / 10_000.0);
-        let buckets = bounds.chain([f64::MAX]).enumerate().map(|(at, bound)| {
+        let buckets = bounds.chain([f64::INFINITY]).enumerate().map(|(at, bound)| {
             (bound, self.total(|cells| cells.times.get(stage as usize)?.buckets.get(at)))
         });
         let tenths = self.total(|cells| cells.times.get(stage as usize).map(|times| &times.sum));

@@ -253,7 +253,7 @@ mod tests {
         assert_eq!(answer(&one_more), Err(MalformedAnswer));
         let long = format!("HTTP/1.1 100 x\r\nA: {}\r\n\r\n", "a".repeat(MAX_HEAD / 2));
         assert_eq!(in_pieces(long.repeat(2).as_bytes(), 1000), Err(MalformedAnswer));
-        assert_eq!(in_pieces(format!("{long}{long}{last}").as_bytes(), 1), Err(MalformedAnswer));
+        assert_eq!(answer(&format!("{long}{long}{last}")), Err(MalformedAnswer));
     }
 
     #[test]
@@ -298,6 +298,7 @@ mod tests {
             ("a; details=\"x\", b; details=\"y\"", Some("x")),
             ("a; x=\"; details=\\\"no\\\"\"; details=\"yes\"", Some("yes")),
             ("a; x=\"\\\\\"; details=\"yes\"", Some("yes")),
+            ("a; x=\"\\\"; details=\"; details=\"yes\"", Some("yes")),
             ("a; details=\"\\\\\"", Some("\\")),
             ("a; details=\"\", b; details=\"x\"", Some("x")),
             ("a\r\nProxy-Status: b; details=\"x\"", Some("x")),
