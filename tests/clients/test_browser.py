@@ -31,7 +31,7 @@ QUIET = [
 """No window, and less talk with its maker."""
 
 LOST = "MAP * ~NOTFOUND, EXCLUDE localhost, EXCLUDE 127.0.0.1"
-"""Chromium finds no host by itself: all that it reaches it reaches through the proxy, and nothing beyond this machine."""
+"""Chromium finds no host by itself: what it reaches it reaches through the proxy, and nothing beyond this machine."""
 
 
 @pytest.fixture(scope="module")
