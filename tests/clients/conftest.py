@@ -9,12 +9,17 @@ from pathlib import Path
 import pytest
 
 from certificates import Certificates, make_certificates
+from chain import Chain, running_chain
 from curl import Curl
 from harness import DEADLINE, Credentials, Proxy, Run, client_environment, running_proxy
+from nameserver import NameServer, running_nameserver
 from origin import FIVE_MIB, Origin, Site, running_origin
 
 ACCOUNTS = (Credentials("sami", "p@ss:w/rd%#ü"), Credentials("sami-latin", "p@ss:w/rd%#"))
 """The second is for clients that can't spell the first: Requests, pip and aiohttp send ISO-8859-1."""
+
+NAMES = ("distinctive.example", "chat.openai.com")
+"""Names that nobody knows here but the tests' name server: they are this machine."""
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -29,7 +34,14 @@ def _nothing_from_the_environment() -> None:
 @pytest.fixture(scope="session")
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
     """The throwaway CA and what it has signed."""
-    return make_certificates(tmp_path_factory.mktemp("certificates"))
+    return make_certificates(tmp_path_factory.mktemp("certificates"), *NAMES)
+
+
+@pytest.fixture(scope="session")
+def names() -> Iterator[NameServer]:
+    """The name server that knows the invented names, and of the real ones only the one of this machine."""
+    with running_nameserver("localhost", *NAMES) as server:
+        yield server
 
 
 @pytest.fixture(scope="session")
@@ -59,9 +71,28 @@ def auth_proxy() -> Iterator[Proxy]:
         yield proxy
 
 
+@pytest.fixture(scope="session")
+def chain(names: NameServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chain]:
+    """Two proxies: one beside the client, and its parent that it reaches over TLS."""
+    with running_chain(names, tmp_path_factory.mktemp("state")) as chain:
+        yield chain
+
+
+@pytest.fixture(scope="session")
+def chain_proxy(chain: Chain) -> Proxy:
+    """The end of the chain that clients see."""
+    return chain.local
+
+
 @pytest.fixture(params=["open", "auth"])
+def single_proxy(request: pytest.FixtureRequest) -> Proxy:
+    """The proxy that goes to the origin itself, once in each of its modes."""
+    return request.getfixturevalue(f"{request.param}_proxy")
+
+
+@pytest.fixture(params=["open", "auth", "chain"])
 def proxy(request: pytest.FixtureRequest) -> Proxy:
-    """The proxy, once in each of its modes."""
+    """The proxy, once in each of its modes, and once with a parent."""
     return request.getfixturevalue(f"{request.param}_proxy")
 
 

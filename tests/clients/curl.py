@@ -76,10 +76,10 @@ class Curl:
         return [program("curl"), "-q", "-sS", "--max-time", str(int(DEADLINE)), *trust, "-x", proxy_url]
 
     @contextmanager
-    def streaming(self, proxy: Proxy, gate: Gate, url: str) -> Iterator[subprocess.Popen]:
-        """curl while it reads an event stream that the gate holds back."""
+    def streaming(self, proxy: Proxy, gate: Gate, url: str, via: str | None = None) -> Iterator[subprocess.Popen]:
+        """curl while it reads an event stream that the gate holds back; `via` replaces the URL of the proxy."""
         fields = [word for name, value in gate.headers.items() for word in ("-H", f"{name}: {value}")]
-        command = [*self.command(proxy.url), "-N", *fields, url]
+        command = [*self.command(via or proxy.url), "-N", *fields, url]
         with subprocess.Popen(
             command, env=client_environment(self._folder), stdout=subprocess.PIPE, text=True
         ) as running:

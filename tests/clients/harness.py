@@ -137,6 +137,11 @@ class Proxy:
         return self.host, self.port
 
     @property
+    def pin(self) -> str:
+        """What it says at its start that its TLS certificate is known by: `sha256:` and base64."""
+        return self.wait_for_log(r"pin of the TLS certificate is (sha256:\S+)")[1]
+
+    @property
     def bare_url(self) -> str:
         """The proxy's URL without anybody's credentials."""
         return f"http://{self.host}:{self.port}"
@@ -154,6 +159,10 @@ class Proxy:
     def url_for(self, credentials: Credentials | None) -> str:
         """The proxy's URL with these credentials in it."""
         return f"http://{credentials.in_url}@{self.host}:{self.port}" if credentials else self.bare_url
+
+    def url_over(self, scheme: str) -> str:
+        """The URL that a person would type, for another of its doors: `https`, `socks5h` and so on."""
+        return self.url.replace("http", scheme, 1)
 
     def wait_for_log(self, pattern: str, since: int = 0) -> re.Match[str]:
         """The first line from number `since` on that matches, waited for a bounded time."""
@@ -210,9 +219,13 @@ NEVER_LOGGED = "canary-that-no-log-may-hold"
 
 
 @contextmanager
-def running_proxy(*flags: str, accounts: Sequence[Credentials] = ()) -> Iterator[Proxy]:
-    """A proxy of one's own, which must end cleanly and have kept every secret."""
-    command = [str(_binary()), "serve", "--listen", "127.0.0.1:0", "--log-level", "info", *flags]
+def running_proxy(
+    *flags: str | Path, accounts: Sequence[Credentials] = (), parent: Proxy | None = None
+) -> Iterator[Proxy]:
+    """A proxy of one's own, which must end cleanly and have kept every secret; its parent's too, if it has one."""
+    command = [str(_binary()), "serve", "--listen", "127.0.0.1:0", "--log-level", "info", *map(str, flags)]
+    if parent:
+        command += ["--upstream", parent.url_over("https")]
     for account in accounts:
         command += ["--auth", f"{account.user}:{account.password}"]
     process = subprocess.Popen(
@@ -230,7 +243,7 @@ def running_proxy(*flags: str, accounts: Sequence[Credentials] = ()) -> Iterator
         yield proxy
         status = proxy.stop()
         assert status == 0, f"exit status {status} after SIGTERM; the log:\n{''.join(proxy.log)}"
-        _assert_nothing_secret(proxy)
+        _assert_nothing_secret(proxy, [*accounts, *(parent.accounts if parent else ())])
     finally:
         process.kill()
         process.wait()
@@ -243,9 +256,9 @@ def _binary() -> Path:
     return path
 
 
-def _assert_nothing_secret(proxy: Proxy) -> None:
+def _assert_nothing_secret(proxy: Proxy, accounts: Sequence[Credentials]) -> None:
     """Fails when the log holds a password, a query, a header or a body."""
-    secrets = [NEVER_LOGGED, *(spelling for account in proxy.accounts for spelling in account.spellings)]
+    secrets = [NEVER_LOGGED, *(spelling for account in accounts for spelling in account.spellings)]
     told = [line for line in proxy.log if any(secret in line for secret in secrets)]
     assert not told, f"secrets in the log:\n{''.join(told)}"
 

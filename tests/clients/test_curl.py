@@ -207,7 +207,7 @@ def test_a_client_of_http_1_0_gets_no_chunks_and_no_interim_answers(curl: Curl, 
     assert (answer.fields("Transfer-Encoding"), answer.body) == ([], b"data: event 0\n\ndata: event 1\n\n")
 
 
-def test_a_websocket_opens_through_curl(curl: Curl, proxy: Proxy, site: Site):
+def test_a_websocket_opens_through_curl(curl: Curl, single_proxy: Proxy, site: Site):
     """By hand, for Debian's curl has no ws://; it prints the frames as they are."""
     handshake = {
         "Connection": "Upgrade",
@@ -216,7 +216,7 @@ def test_a_websocket_opens_through_curl(curl: Curl, proxy: Proxy, site: Site):
         "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
     }
     fields = [argument for name, value in handshake.items() for argument in ("-H", f"{name}: {value}")]
-    answer = curl(proxy, "--http1.1", "--max-time", "10", *fields, site.url("/ws?say=hello"))
+    answer = curl(single_proxy, "--http1.1", "--max-time", "10", *fields, site.url("/ws?say=hello"))
     assert 101 in answer.statuses
     assert answer.fields("Sec-WebSocket-Accept") == ["s3pPLMBiTxaQ9kYGzzhZRbK+xOo="]
     assert answer.body.startswith(b"\x81\x05hello\x88")

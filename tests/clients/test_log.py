@@ -16,11 +16,11 @@ def test_a_tunnel_is_one_line_that_names_its_target_and_its_user(curl: Curl, pro
 
 
 def test_a_failure_is_one_line_with_the_word_of_the_proxy_status(
-    curl: Curl, proxy: Proxy, site: Site, refusing_authority: str
+    curl: Curl, single_proxy: Proxy, site: Site, refusing_authority: str
 ):
-    since = proxy.now_in_log()
-    curl(proxy, f"{site.scheme}://{refusing_authority}/")
-    line = proxy.wait_for_log(rf".*{refusing_authority}.*", since)[0]
+    since = single_proxy.now_in_log()
+    curl(single_proxy, f"{site.scheme}://{refusing_authority}/")
+    line = single_proxy.wait_for_log(rf".*{refusing_authority}.*", since)[0]
     assert "connection_refused" in line
     assert "error" in line.lower()
 

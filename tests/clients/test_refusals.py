@@ -7,7 +7,7 @@ import pytest
 
 from curl import Curl
 from harness import Credentials, Proxy, running_proxy
-from nameserver import empty_nameserver
+from nameserver import running_nameserver
 from origin import FIVE_MIB_SHA256, HELLO, Origin, Site
 
 WRONG = Credentials("sami", "wrong")
@@ -24,7 +24,7 @@ def strict_proxy() -> Iterator[Proxy]:
 @pytest.fixture(scope="module")
 def nameless_proxy() -> Iterator[Proxy]:
     """A proxy whose name server knows no name."""
-    with empty_nameserver() as address, running_proxy("--allow-private", "--dns", address) as proxy:
+    with running_nameserver() as names, running_proxy("--allow-private", "--dns", names.address) as proxy:
         yield proxy
 
 
@@ -75,14 +75,16 @@ def assert_says_what_happened_and_what_to_do(body: bytes) -> None:
     assert all(lines), body
 
 
-def test_a_refused_connection_is_a_502_in_place_of_a_tunnel(curl: Curl, proxy: Proxy, refusing_authority: str):
-    answer = curl(proxy, f"https://{refusing_authority}/")
+def test_a_refused_connection_is_a_502_in_place_of_a_tunnel(curl: Curl, single_proxy: Proxy, refusing_authority: str):
+    answer = curl(single_proxy, f"https://{refusing_authority}/")
     assert (answer.exit_status, answer.connect_status) == (56, 502)
     assert answer.failure().error == "connection_refused"
 
 
-def test_a_refused_connection_is_a_502_that_a_person_can_read(curl: Curl, proxy: Proxy, refusing_authority: str):
-    answer = curl(proxy, f"http://{refusing_authority}/")
+def test_a_refused_connection_is_a_502_that_a_person_can_read(
+    curl: Curl, single_proxy: Proxy, refusing_authority: str
+):
+    answer = curl(single_proxy, f"http://{refusing_authority}/")
     assert (answer.status, answer.failure().error) == (502, "connection_refused")
     assert answer.fields("Content-Length") == [str(len(answer.body))]
     assert_says_what_happened_and_what_to_do(answer.body)
