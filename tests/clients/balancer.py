@@ -68,8 +68,8 @@ class Balancer:
     def wait_until(self, server: str, holds: Callable[[dict[str, str]], bool]) -> None:
         """Waits for a bounded time until this holds of a replica."""
         end = time.monotonic() + DEADLINE
-        while not holds(self.servers()[server]):
-            assert time.monotonic() < end, self.servers()[server]
+        while not holds(now := self.servers()[server]):
+            assert time.monotonic() < end, {key: now[key] for key in ("status", "check_status", "last_chk", "scur")}
             time.sleep(0.01)
 
     def wait_until_checked(self, server: str) -> None:

@@ -123,10 +123,14 @@ def test_haproxy_finds_nothing_to_say_about_its_configuration(run: Run, tmp_path
     assert checked.stdout.strip() == "Configuration file is valid"
 
 
-def test_tunnels_spread_evenly(fleet: Fleet):
+def test_a_new_tunnel_goes_to_the_replica_with_the_fewest(fleet: Fleet):
     tunnels = fleet.tunnels(9)
     assert Counter(tunnels.values()) == dict.fromkeys(NAMES, 3)
     assert all(tunnel.works() for tunnel in tunnels)
+    for tunnel in [tunnel for tunnel, name in tunnels.items() if name == "proxy-2"]:
+        tunnel.socket.close()
+    fleet.balancer.wait_until("proxy-2", lambda now: now["scur"] == "0")
+    assert set(fleet.tunnels(3).values()) == {"proxy-2"}
 
 
 def test_the_log_of_a_replica_has_the_address_of_the_client(fleet: Fleet):
