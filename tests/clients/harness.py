@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -111,6 +112,7 @@ class Proxy:
         self._grown = threading.Condition()
         self._ended = False
         self._asked_to_stop = False
+        self.expected_status = 0
         self._marks = 0
         self._reader = threading.Thread(target=self._collect, daemon=True)
         self._reader.start()
@@ -192,6 +194,24 @@ class Proxy:
             self._asked_to_stop = True
             self._process.send_signal(signal.SIGTERM)
 
+    def kill(self) -> None:
+        """Ends it as a crash would: at once, and without a word."""
+        self.expected_status = -signal.SIGKILL
+        self._process.kill()
+        self._process.wait(DEADLINE)
+
+    def refuses_connections(self) -> bool:
+        """Whether the port is closed within a bounded time."""
+        end = time.monotonic() + DEADLINE
+        while time.monotonic() < end:
+            try:
+                socket.create_connection(self.address, DEADLINE).close()
+            except ConnectionResetError:
+                pass  # it was waiting to be accepted while the port was closed
+            except ConnectionRefusedError:
+                return True
+        return False
+
     def stop(self) -> int:
         """Asks the proxy to end, and returns its exit status."""
         self.ask_to_stop()
@@ -223,7 +243,7 @@ def running_proxy(
     *flags: str | Path, accounts: Sequence[Credentials] = (), parent: Proxy | None = None
 ) -> Iterator[Proxy]:
     """A proxy of one's own, which must end cleanly and have kept every secret; its parent's too, if it has one."""
-    command = [str(_binary()), "serve", "--listen", "127.0.0.1:0", "--log-level", "info", *map(str, flags)]
+    command = [str(binary()), "serve", "--listen", "127.0.0.1:0", "--log-level", "info", *map(str, flags)]
     if parent:
         command += ["--upstream", parent.url_over("https")]
     for account in accounts:
@@ -242,14 +262,14 @@ def running_proxy(
         proxy = Proxy(process, accounts)
         yield proxy
         status = proxy.stop()
-        assert status == 0, f"exit status {status} after SIGTERM; the log:\n{''.join(proxy.log)}"
+        assert status == proxy.expected_status, f"exit status {status}; the log:\n{''.join(proxy.log)}"
         _assert_nothing_secret(proxy, [*accounts, *(parent.accounts if parent else ())])
     finally:
         process.kill()
         process.wait()
 
 
-def _binary() -> Path:
+def binary() -> Path:
     """The proxy under test."""
     path = Path(os.environ.get("SAMI_PROXY_BIN", REPOSITORY / "target/debug/sami-proxy")).resolve()
     assert path.is_file(), f"there is no {path}; build it with `cargo build` or set SAMI_PROXY_BIN"

@@ -1,10 +1,7 @@
 """What `docker stop` does to the clients that are being served."""
 
-import socket
-import time
-
 from curl import Curl
-from harness import DEADLINE, Proxy, running_proxy
+from harness import running_proxy
 from origin import Site
 
 
@@ -14,21 +11,8 @@ def test_a_stream_is_finished_after_sigterm_while_nobody_else_is_let_in(curl: Cu
         with curl.streaming(proxy, gate, site.url("/sse?events=2")) as running:
             assert running.stdout.readline() == "data: event 0\n"
             proxy.ask_to_stop()
-            assert refuses_connections(proxy)
+            assert proxy.refuses_connections()
             gate.open()
             assert running.stdout.read() == "\ndata: event 1\n\n"
         assert running.returncode == 0
         assert proxy.stop() == 0
-
-
-def refuses_connections(proxy: Proxy) -> bool:
-    """Whether the port is closed within a bounded time."""
-    end = time.monotonic() + DEADLINE
-    while time.monotonic() < end:
-        try:
-            socket.create_connection(proxy.address, DEADLINE).close()
-        except ConnectionResetError:
-            pass  # it was waiting to be accepted while the port was closed
-        except ConnectionRefusedError:
-            return True
-    return False
