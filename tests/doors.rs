@@ -18,7 +18,7 @@ use Ask::{AddressType, Command, Tunnel};
 use Login::{Nothing, Right, Wrong};
 use common::dns::{NameServer, Say};
 use common::doors::{Ask, Door, Login, arrive};
-use common::{Origin, Peer, Proxy, header, settings};
+use common::{LIMIT, Origin, Peer, Proxy, header, settings};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -62,8 +62,8 @@ const ROWS: [Row; 32] = [
     Row("command of nobody", "private", (Nothing, Command(0xf0), "{origin}"), ["", "reply 7", "reply 91"], MALFORMED),
     Row("unknown address type", "private", (Nothing, AddressType(2), "{origin}"), ["", "reply 8", ""], MALFORMED),
     Row("port 0", "private", (Nothing, Tunnel, "127.0.0.1:0"), ["", "reply 1", "reply 91"], MALFORMED),
-    Row("parent down", "private upstream=http://{refusing}", (Nothing, Tunnel, "{origin}"), ["502 connection_refused", "reply 5", "reply 91"], "error=connection_refused"),
-    Row("parent silent", "private upstream=socks5://{mute} connect-timeout=300ms", (Nothing, Tunnel, "{origin}"), ["504 connection_timeout", "reply 6", "reply 91"], "error=connection_timeout"),
+    Row("parent down", "private upstream=http://{refusing}", (Nothing, Tunnel, "{origin}"), ["502 connection_refused", "reply 1", "reply 91"], "error=connection_refused"),
+    Row("parent silent", "private upstream=socks5://{mute} connect-timeout=300ms", (Nothing, Tunnel, "{origin}"), ["504 connection_timeout", "reply 1", "reply 91"], "error=connection_timeout"),
     Row("parent refuses", "private upstream=http://{stern}", (Nothing, Tunnel, "{origin}"), ["502 destination_unavailable", "reply 1", "reply 91"], UNAVAILABLE),
     Row("socks parent without a method", "private upstream=socks5://{picky}", (Nothing, Tunnel, "there.example:443"), ["502 destination_unavailable", "reply 1", "reply 91"], UNAVAILABLE),
     Row("parent that is none", "private upstream=http://{ssh}", (Nothing, Tunnel, "there.example:443"), ["502 http_protocol_error", "reply 1", "reply 91"], "error=http_protocol_error"),
@@ -168,6 +168,25 @@ async fn hear(proxy: &Proxy, door: Door, greeting: &[u8]) -> String {
     if door.is_http() { in_http(&answer) } else { in_socks(door, &answer) }
 }
 
+/// What a client of HTTP/2 hears that asks for a tunnel.
+async fn hear_http2(proxy: &Proxy, target: &str, login: Login) -> String {
+    let stream = TcpStream::connect(proxy.address).await.unwrap();
+    let (client, connection) = h2::client::handshake(stream).await.unwrap();
+    tokio::spawn(async move { drop(connection.await) });
+    let mut request = http::Request::builder().method(http::Method::CONNECT).uri(target);
+    if let Some(credentials) = login.basic() {
+        request = request.header("proxy-authorization", credentials);
+    }
+    let mut client = client.ready().await.unwrap();
+    let (answer, _sender) = client.send_request(request.body(()).unwrap(), false).unwrap();
+    let answer = timeout(LIMIT, answer).await.unwrap().unwrap();
+    let said = answer.headers().get("proxy-status").map_or("", |said| said.to_str().unwrap());
+    let word = said.split("error=").nth(1).unwrap_or_default().split(';').next().unwrap();
+    let status = answer.status().as_u16();
+    assert_eq!(answer.headers().contains_key("proxy-authenticate"), status == 407, "{answer:?}");
+    format!("{status} {word}")
+}
+
 fn in_http(answer: &[u8]) -> String {
     let text = std::str::from_utf8(answer).unwrap();
     let status = text.split(' ').nth(1).unwrap_or_default();
@@ -223,6 +242,15 @@ async fn check(world: &World, row: &Row) {
         assert_eq!(log.len(), lines, "{name} through {door:?}: one line for each");
         let secret = format!("{log:?}");
         assert!(!secret.contains("secret") && !secret.contains("guessed"), "{secret}");
+    }
+    // A full house has no place for a connection of HTTP/2 either, and no time to say so.
+    if !http.is_empty() && !full {
+        let heard = hear_http2(&proxy, &target, login).await;
+        assert_eq!(heard, http, "{name} through HTTP/2");
+        lines += 1;
+        let line = &proxy.log_lines(lines).await[lines - 1];
+        let (key, value) = logged.split_once('=').unwrap();
+        assert_eq!((&line[key], &line["door"]), (&value.into(), &"h2c".into()), "{name}: {line}");
     }
     assert!(lines >= 2, "{name} is asked of nobody");
     drop(held);

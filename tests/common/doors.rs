@@ -59,6 +59,13 @@ impl Login {
             Self::Wrong => Some(("sami", "guessed")),
         }
     }
+
+    /// The value of `Proxy-Authorization`.
+    pub fn basic(self) -> Option<String> {
+        let (user, password) = self.pair()?;
+        let engine = base64::engine::general_purpose::STANDARD;
+        Some(format!("Basic {}", engine.encode(format!("{user}:{password}"))))
+    }
 }
 
 impl Door {
@@ -116,10 +123,8 @@ impl Door {
                 } else {
                     format!("CONNECT {target}")
                 };
-                let login = login.pair().map_or_else(String::new, |(user, password)| {
-                    let engine = base64::engine::general_purpose::STANDARD;
-                    let pair = engine.encode(format!("{user}:{password}"));
-                    format!("Proxy-Authorization: Basic {pair}\r\n")
+                let login = login.basic().map_or_else(String::new, |credentials| {
+                    format!("Proxy-Authorization: {credentials}\r\n")
                 });
                 let rest = format!("Host: {target}\r\nConnection: close\r\n{login}\r\n");
                 Some(format!("{line} HTTP/1.1\r\n{rest}").into_bytes())

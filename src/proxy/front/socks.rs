@@ -232,7 +232,7 @@ pub const fn reply_of(stop: &Stop) -> Reply {
         Stop::Refused(_) | Stop::Loop | Stop::Service(_) => Reply::NotAllowed,
         Stop::Command => Reply::CommandNotSupported,
         Stop::Socks(SocksError::AddressType(_)) => Reply::AddressTypeNotSupported,
-        Stop::Egress(failure) | Stop::Answer(failure) | Stop::ParentDown(failure) => {
+        Stop::Egress(failure) | Stop::Answer(failure) => {
             match failure {
                 Failure::DnsError | Failure::DnsTimeout => Reply::HostUnreachable,
                 Failure::DestinationIpUnroutable => Reply::NetworkUnreachable,
@@ -268,6 +268,8 @@ pub const fn reply_of(stop: &Stop) -> Reply {
         | Stop::ClientFull
         | Stop::NotFound
         | Stop::RateLimited
+        // Not "refused" and the like: that would be said of the target.
+        | Stop::ParentDown(_)
         | Stop::Parent(_)
         | Stop::Socks(_) => Reply::GeneralFailure,
     }
