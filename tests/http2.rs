@@ -21,7 +21,7 @@ use h2::{Reason, RecvStream, SendStream};
 use http::{Method, Request, Response};
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, RootCertStore};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
@@ -368,4 +368,45 @@ async fn under_tls_it_is_agreed_on_by_alpn() {
     peer.finish().await;
     let lines = proxy.log_lines(2).await;
     assert!(lines.iter().all(|line| line["door"] == "h2"), "{lines:?}");
+}
+
+/// A frame (RFC 9113 §4.1) of stream 1.
+fn frame(kind: u8, flags: u8, stream: u8, payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+    let head = [length[1], length[2], length[3], kind, flags, 0, 0, 0, stream];
+    [&head, payload].concat()
+}
+
+#[tokio::test]
+async fn a_flood_of_continuation_ends_the_connection() {
+    let proxy = Proxy::start(&[]).await;
+    let mut stream = TcpStream::connect(proxy.address).await.unwrap();
+    stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await.unwrap();
+    stream.write_all(&frame(4, 0, 0, b"")).await.unwrap();
+    // HEADERS that do not end: literal fields without indexing, again and again (CVE-2024-27316).
+    let field = [&b"\x00\x01a\x7f\x81\x07"[..], &[b'b'; 262]].concat();
+    stream.write_all(&frame(1, 0, 1, &field)).await.unwrap();
+    let sent = async {
+        for _ in 0..100_000 {
+            if stream.write_all(&frame(9, 0, 1, &field)).await.is_err() {
+                return true;
+            }
+        }
+        false
+    };
+    assert!(timeout(LIMIT, sent).await.unwrap(), "27 MB of fields went by");
+    until(|| proxy.control.open() == 0).await;
+}
+
+#[tokio::test]
+async fn a_client_that_never_ends_its_preface_is_closed_in_time() {
+    let proxy = Proxy::start(&[("header-timeout", "200ms")]).await;
+    for half in [&b"PRI "[..], b"PRI * HTTP/2.0\r\n\r\nSM"] {
+        let mut peer = proxy.connect().await;
+        peer.send(half).await;
+        peer.whatever_comes().await;
+    }
+    let mut wrong = proxy.connect().await;
+    wrong.send(b"PRI * HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    wrong.whatever_comes().await;
 }
