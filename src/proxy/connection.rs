@@ -200,9 +200,9 @@ async fn name(client: &mut Client, shared: &Shared, deadline: Instant) -> Result
     let parse = |bytes: &[u8]| proxy_header::parse(bytes).transpose();
     let (header, length) = until(client, shared, deadline, parse).await??;
     client.buffer.advance(length);
-    if let Some(source) = header.source {
-        client.peer = SocketAddr::new(source.ip().to_canonical(), source.port());
-    }
+    // The balancer's own health checks have no source; --allow-client is about clients.
+    let Some(source) = header.source else { return Ok(()) };
+    client.peer = SocketAddr::new(source.ip().to_canonical(), source.port());
     if shared.gate.admits(client.peer.ip()) { Ok(()) } else { Err(Closed::NotAllowed) }
 }
 
