@@ -84,7 +84,6 @@ pub fn page(visit: &Visit<'_>, language: Language) -> String {
         authority = escaped(&authority),
         scheme = scheme,
         proxy = escaped(&argument(&format!("{scheme}://{authority}"))),
-        server = escaped(&argument(&authority)),
         username = told.username,
         password = told.password,
         notes = told.notes,
@@ -100,7 +99,7 @@ pub fn page(visit: &Visit<'_>, language: Language) -> String {
         reach_heading = words.reach_heading,
         check_heading = words.check_heading,
         check = words.check,
-        doctor = words.doctor,
+        health = words.health,
         pac_heading = words.pac_heading,
         pac = words.pac,
     )
@@ -242,7 +241,7 @@ mod tests {
                 ">Type</th><td><b>http</b></td>",
                 "<b>203.0.113.7</b>",
                 "curl -x http://proxy.example:8080 https://api.openai.com/v1/models <span>-i</span></code>",
-                "sami-proxy doctor proxy.example:8080</code>",
+                "curl -x http://proxy.example:8080 http://sami-proxy.internal/health<span></span></code>",
                 "<a href=\"/proxy.pac\">",
                 "http://proxy.example:8080/proxy.pac</code>",
                 env!("CARGO_PKG_VERSION"),
@@ -265,7 +264,6 @@ mod tests {
                 "<b>192.0.2.1</b>",
                 "curl -x &quot;https://[2001:db8::1]:8443&quot; https://",
                 "https://[2001:db8::1]:8443/proxy.pac</code>",
-                "doctor &quot;[2001:db8::1]:8443&quot;</code>",
             ] {
                 assert!(found.contains(part), "{part} in {found}");
             }

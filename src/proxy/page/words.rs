@@ -28,7 +28,7 @@ pub(super) struct Words {
     pub name: &'static str,
     pub answer: &'static str,
     pub answer_with_credentials: &'static str,
-    pub doctor: &'static str,
+    pub health: &'static str,
     pub pac_heading: &'static str,
     pub pac: &'static str,
 }
@@ -70,8 +70,7 @@ const RU: Words = Words {
     answer_with_credentials: "Вместо слова ИМЯ поставьте имя, заданное на сервере; пароль программа спросит сама. \
         Если в ответе есть число 401, всё работает: запрос дошёл до OpenAI, и там спросили ключ. \
         Число 407 означает, что имя или пароль неверны.",
-    doctor: "Не работает? Запустите ту же программу, sami-proxy, на своём компьютере: \
-        она покажет, в каком месте обрывается путь.",
+    health: "Не работает? Спросите сам прокси, есть ли у него выход в интернет:",
     pac_heading: "Для всего компьютера",
     pac: "Укажите этот адрес в сетевых настройках системы или браузера как адрес сценария \
         настройки прокси (PAC): через прокси пойдут только обращения \
@@ -108,8 +107,7 @@ const EN: Words = Words {
     answer_with_credentials: "Put your user name in place of NAME; you will be asked for the \
         password. If you see the number 401 in the answer, everything works: the request reached \
         OpenAI, which asked for a key. The number 407 means that the name or password is wrong.",
-    doctor: "If it does not work, run the same program, sami-proxy, on your own computer: \
-        it shows where the way breaks.",
+    health: "If it does not work, ask the proxy itself whether it can reach the internet:",
     pac_heading: "For the whole computer",
     pac: "Enter this address as the setup script (PAC) in the network settings of your system or \
         browser: then only LLM services go through the proxy, everything else goes directly.",
