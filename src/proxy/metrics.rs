@@ -75,7 +75,7 @@ fn connections(shared: &Shared, page: &mut Page<'_>) -> fmt::Result {
 
 fn requests(tally: &Tally, page: &mut Page<'_>) -> fmt::Result {
     let rows = Door::ALL.into_iter().flat_map(|door| {
-        tally.by_outcome(door).filter(|(_, count)| *count > 0).map(move |(word, count)| {
+        tally.by_outcome(door).map(move |(word, count)| {
             ([("door", door.word()), ("outcome", Word::text(word))], count)
         })
     });

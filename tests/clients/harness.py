@@ -40,6 +40,18 @@ RFC_9209_ERRORS = frozenset(
 )
 
 
+METRICS = {
+    f"sami_proxy_{name}"
+    for name in """
+    build_info start_time_seconds connections_accepted_total connections_total connections_open connections_limit
+    requests_total refusals_total tunnels_total tunnels_open bytes_total stage_duration_seconds_bucket
+    stage_duration_seconds_sum stage_duration_seconds_count dns_lookups_total log_lines_dropped_total open_descriptors
+    descriptors_limit draining
+    """.split()
+}
+"""Every metric of `--admin`, as dashboards and alerts name them."""
+
+
 def unavailable(what: str) -> NoReturn:
     """Skip because this machine lacks `what`; on CI, where everything is installed, fail."""
     if os.environ.get("CI") == "true":

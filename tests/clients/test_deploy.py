@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from balancer import NEVER, SHIPPED, Balancer, configuration, running_balancer
-from harness import DEADLINE, REPOSITORY, RFC_9209_ERRORS, Proxy, Run, binary, package, program, running_proxy
+from harness import DEADLINE, METRICS, REPOSITORY, RFC_9209_ERRORS, Proxy, Run, binary, package, program, running_proxy
 from origin import HELLO, Site
 
 program("haproxy")
@@ -287,15 +287,6 @@ def test_the_pods_of_kubernetes_understand_their_settings_and_have_time_to_drain
 
 # Prometheus and Grafana
 
-METRICS = {
-    f"sami_proxy_{name}"
-    for name in """
-    build_info start_time_seconds connections_accepted_total connections_total connections_open connections_limit
-    requests_total refusals_total tunnels_total tunnels_open bytes_total stage_duration_seconds_bucket
-    stage_duration_seconds_sum stage_duration_seconds_count dns_lookups_total log_lines_dropped_total open_descriptors
-    descriptors_limit draining
-    """.split()
-}
 OUTCOMES = RFC_9209_ERRORS | {"ok", "own_answer", "credentials_wanted", "client_gone", "idle", "cut"}
 ALERTS = DEPLOY / "prometheus/alerts.yaml"
 

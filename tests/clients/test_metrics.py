@@ -10,7 +10,7 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from curl import Curl
-from harness import DEADLINE, Proxy, running_proxy
+from harness import DEADLINE, METRICS, Proxy, running_proxy
 from origin import Origin, Site
 
 Samples = dict[tuple[str, frozenset], float]
@@ -103,6 +103,7 @@ def test_counts_agree_with_what_was_done(curl: Curl, proxy: Proxy, origin: Origi
     for direction in ("up", "down"):
         logged = sum(int(found[1]) for line in lines if (found := re.search(rf" {direction}=(\d+)", line)))
         assert got[key("bytes_total", direction=direction)] == logged
+    assert {name for name, _ in got} == METRICS
     labelled = [labels for name, labels in got if name == "sami_proxy_build_info"]
     assert len(labelled) == 1
     assert 0 < got[key("open_descriptors")] < got[key("descriptors_limit")]
