@@ -7,6 +7,10 @@ cd "$(dirname "$0")/.."
 seconds=${1:-20}
 command -v cargo-fuzz >/dev/null || cargo install cargo-fuzz --locked --quiet
 export RUSTC_BOOTSTRAP=1
+for file in fuzz/targets/*.rs; do
+  name=$(basename "$file" .rs)
+  cargo fuzz list | grep -qx "$name" || { echo "$file is not in fuzz/Cargo.toml" >&2; exit 1; }
+done
 for target in $(cargo fuzz list); do
   echo "-- $target"
   cargo fuzz run --sanitizer none "$target" -- -max_total_time="$seconds" -max_len=4096 -print_final_stats=1 2>&1 |

@@ -37,8 +37,8 @@ fuzz_target!(|bytes: &[u8]| {
         }
         Ok(None) | Err(_) => {}
     }
-    stays(bytes, read_method, &Ok(None));
-    stays(bytes, read_verdict, &Ok(None));
+    let _method = stays(bytes, read_method, &Ok(None));
+    let _verdict = stays(bytes, read_verdict, &Ok(None));
     match stays(bytes, read_reply, &Ok(None)) {
         Ok(Some(Reply::Established { length })) => assert!((7..=bytes.len()).contains(&length)),
         Ok(Some(Reply::Refused(code))) => assert_ne!(code, 0),
