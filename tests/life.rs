@@ -39,6 +39,10 @@ fn sigterm_lets_tunnels_finish_and_ends_with_0() {
     let serve = Serve::start(&["--allow-private"]);
     let (mut client, mut origin) = tunnel(&serve);
     let mut idle = TcpStream::connect(serve.address).unwrap();
+    // Connections are accepted in their order: with this one that one has been. What the kernel
+    // still holds when the listener closes is reset.
+    let healthy = b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    assert!(blocking_exchange(serve.address, healthy).starts_with("HTTP/1.1 200 "));
     serve.signal("TERM");
     serve.line_with("stopping: ");
     until(|| TcpStream::connect(serve.address).is_err());

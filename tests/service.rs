@@ -361,7 +361,7 @@ async fn the_name_is_ours_in_every_spelling_and_nobody_else_hears_it() {
             let head = peer.message().await.0;
             assert!(refused(&head, 404), "{port}: {head}");
         }
-        for port in [80, 443, port] {
+        for port in [81, 443, port] {
             let request =
                 format!("CONNECT sami-proxy.internal:{port} HTTP/1.1\r\nHost: x\r\n\r\nGET /");
             let answer = proxy.exchange(request).await;
@@ -581,4 +581,39 @@ async fn health_tells_why_not() {
     let said = json(&mut proxy.connect().await, "/health").await;
     assert_eq!(said["upstream"]["error"], "connection_refused", "{said}");
     assert_eq!(server.questions(), before);
+}
+
+#[tokio::test]
+async fn a_tunnel_to_it_leads_to_the_same_service() {
+    let proxy = Proxy::start(&[("auth", "sami:secret")]).await;
+    let ask = "GET /whoami?nonce=n1 HTTP/1.1\r\nHost: sami-proxy.internal\r\n\r\n";
+    let mut connect = proxy.connect().await;
+    // The first request comes ahead of the answer to CONNECT.
+    connect
+        .send(format!(
+            "CONNECT sami-proxy.internal:80 HTTP/1.1\r\nHost: x\r\nProxy-Authorization: Basic c2FtaTpzZWNyZXQ=\r\n\r\n{ask}"
+        ))
+        .await;
+    assert_eq!(connect.head().await, ESTABLISHED);
+    let mut socks = proxy.connect().await;
+    let login = b"\x05\x01\x02\x01\x04sami\x06secret";
+    let request = b"\x05\x01\x00\x03\x13sami-proxy.internal\x00\x50";
+    socks.send([&login[..], request, ask.as_bytes()].concat()).await;
+    socks.exactly(2 + 2 + 10).await;
+    for (peer, door) in [(&mut connect, "http"), (&mut socks, "socks5")] {
+        let (head, body) = peer.message().await;
+        assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+        let said: serde_json::Value = serde_json::from_str(&body).unwrap();
+        assert_eq!((&said["door"], &said["nonce"]), (&door.into(), &"n1".into()));
+        assert_eq!((&said["user"], &said["trusted"]), (&"sami".into(), &true.into()));
+        // Nobody is asked for credentials again, and nothing else is there.
+        peer.send("GET /bytes?n=3 HTTP/1.1\r\nHost: sami-proxy.internal\r\n\r\n").await;
+        let head = peer.head().await;
+        assert!(head.contains("Content-Length: 3\r\n"), "{head}");
+        peer.exactly(3).await;
+        for other in ["GET / HTTP/1.1", "GET http://sami-proxy.internal/whoami HTTP/1.1"] {
+            peer.send(format!("{other}\r\nHost: sami-proxy.internal\r\n\r\n")).await;
+            assert!(refused(&peer.message().await.0, 404), "{other}");
+        }
+    }
 }

@@ -181,7 +181,8 @@ fn fingerprint(paths: &[PathBuf]) -> Vec<Option<(SystemTime, u64)>> {
 
 fn reload_users(control: &Control) {
     match control.reload_users() {
-        Ok(users) => tracing::info!("users were read again: {users}"),
+        Ok(None) => {}
+        Ok(Some(users)) => tracing::info!("users were read again: {users}"),
         Err(error) => tracing::error!("the users stay as they were: {error}"),
     }
 }

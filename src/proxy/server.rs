@@ -272,16 +272,17 @@ impl Control {
         self.0.gate.users()
     }
 
-    /// Reads `--auth-file` again and puts its users in place; returns how many users there are.
+    /// Reads `--auth-file` again and puts its users in place; returns how many there are, if
+    /// credentials are configured.
     ///
     /// # Errors
     ///
     /// [`StartError`]; the old users stay.
-    pub fn reload_users(&self) -> Result<usize, StartError> {
-        let Some(users) = read_users(self.0.gate.access())? else { return Ok(0) };
+    pub fn reload_users(&self) -> Result<Option<usize>, StartError> {
+        let Some(users) = read_users(self.0.gate.access())? else { return Ok(None) };
         let count = users.count();
         self.0.gate.replace_users(users);
-        Ok(count)
+        Ok(Some(count))
     }
 }
 

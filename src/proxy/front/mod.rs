@@ -2,4 +2,5 @@
 
 pub mod http;
 pub mod http2;
+mod inside;
 pub mod socks;

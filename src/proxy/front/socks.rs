@@ -11,7 +11,8 @@ use crate::proxy::access_log::Record;
 use crate::proxy::authorize::{Identity, Offer};
 use crate::proxy::connection::Client;
 use crate::proxy::egress::{self, Terms, Way};
-use crate::proxy::internal::{self, ServiceError};
+use crate::proxy::front::inside;
+use crate::proxy::internal;
 use crate::proxy::reply::Persist;
 use crate::proxy::server::Shared;
 use crate::proxy::stop::Stop;
@@ -91,12 +92,12 @@ async fn serve(mut client: Client, shared: &Shared, version: Version) {
     record.user = identity.user().map(Into::into);
     record.target = Some(target.clone());
     if internal::is_named(&target) {
-        return match here(&client, (&identity, &target), shared) {
+        return match inside::admit(&client, (&identity, &target), shared) {
             Err(stop) => refuse(client, version, stop, record).await,
-            Ok(()) if grant(&mut client, version, None, &mut record).await => {
-                internal::echo(client, internal::most_bytes(identity.trust()), record).await;
+            Ok(inside) if grant(&mut client, version, None, &mut record).await => {
+                Box::pin(inside::serve(inside, client, &identity, shared, record)).await;
             }
-            Ok(()) => {}
+            Ok(_) => {}
         };
     }
     // SOCKS clients do not say which proxies they have come through.
@@ -110,18 +111,6 @@ async fn serve(mut client: Client, shared: &Shared, version: Version) {
             }
         }
     }
-}
-
-/// Whether a tunnel to `sami-proxy.internal` is one that echoes, and the client may have it.
-fn here(
-    client: &Client,
-    (identity, target): (&Identity, &Target),
-    shared: &Shared,
-) -> Result<(), Stop> {
-    if !internal::is_echo(target) {
-        return Err(Stop::Service(ServiceError::Unknown));
-    }
-    shared.service.admit_echo(client, identity)
 }
 
 /// Who the client is and where it wants to go.

@@ -14,6 +14,7 @@ use crate::proxy::authorize::{Identity, Offer};
 use crate::proxy::connection::Client;
 use crate::proxy::egress::{self, Terms, Way};
 use crate::proxy::forward::{self, Afterwards, Answered};
+use crate::proxy::front::inside;
 use crate::proxy::internal::{self, ServiceError};
 use crate::proxy::origins::Origin;
 use crate::proxy::policy::Trust;
@@ -36,7 +37,17 @@ use own::{last_hop, own};
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
 
 /// Serves `client` until it leaves, is refused for good, or became a tunnel.
-pub async fn serve(mut client: Client, shared: &Shared) {
+pub async fn serve(client: Client, shared: &Shared) {
+    requests(client, None, shared).await;
+}
+
+/// Serves a `client` that has come through a tunnel to `sami-proxy.internal`, where `who` it is has
+/// been said.
+pub(super) async fn serve_inside(client: Client, who: &Identity, shared: &Shared) {
+    requests(client, Some(who), shared).await;
+}
+
+async fn requests(mut client: Client, inside: Option<&Identity>, shared: &Shared) {
     let mut patience = shared.settings.times.header;
     loop {
         let next = next_head(&mut client, shared, patience).await;
@@ -49,7 +60,11 @@ pub async fn serve(mut client: Client, shared: &Shared) {
             }
             Next::Head(head) => {
                 let record = record();
-                match request(client, &head, shared, record).await {
+                let served = match inside {
+                    None => request(client, &head, shared, record).await,
+                    Some(who) => Box::pin(inside_request(client, &head, who, shared, record)).await,
+                };
+                match served {
                     Some(same) => client = same,
                     None => return,
                 }
@@ -211,19 +226,45 @@ async fn here(
         Some(path) if internal::is_service(target) => {
             own::service(client, (head, path), (who, refused), shared, record).await
         }
-        None if internal::is_echo(target) => {
-            if let Err(stop) = shared.service.admit_echo(&client, who) {
-                return refuse(client, stop, refused, record).await;
-            }
+        Some(_) => refuse(client, Stop::Service(ServiceError::Unknown), refused, record).await,
+        None => {
+            let inside = match inside::admit(&client, (who, target), shared) {
+                Ok(inside) => inside,
+                Err(stop) => return refuse(client, stop, refused, record).await,
+            };
             record.status = Some(200);
             if client.send(reply::ESTABLISHED).await.is_err() {
                 record.client_gone();
-                return None;
+            } else {
+                inside::serve(inside, client, who, shared, record).await;
             }
-            internal::echo(client, internal::most_bytes(who.trust()), record).await;
             None
         }
-        Some(_) | None => {
+    }
+}
+
+/// Serves one request inside a tunnel to `sami-proxy.internal`.
+async fn inside_request(
+    client: Client,
+    head: &[u8],
+    who: &Identity,
+    shared: &Shared,
+    mut record: Record,
+) -> Option<Client> {
+    let Request { head, form, body } = match understand(head, &mut record) {
+        Ok(request) => request,
+        Err((stop, show)) => {
+            refuse_for_good(client, stop, record, show).await;
+            return None;
+        }
+    };
+    record.user = who.user().map(Into::into);
+    let refused = Refused::new(&head, body);
+    match form {
+        Form::Own(path) => {
+            own::service(client, (&head, path), (who, refused), shared, record).await
+        }
+        Form::Connect(_) | Form::Absolute { .. } => {
             refuse(client, Stop::Service(ServiceError::Unknown), refused, record).await
         }
     }
