@@ -603,7 +603,7 @@ async fn a_tunnel_to_it_leads_to_the_same_service() {
     for (peer, door) in [(&mut connect, "http"), (&mut socks, "socks5")] {
         let (head, body) = peer.message().await;
         assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
-        let said: serde_json::Value = serde_json::from_str(&body).unwrap();
+        let said: Value = serde_json::from_str(&body).unwrap();
         assert_eq!((&said["door"], &said["nonce"]), (&door.into(), &"n1".into()));
         assert_eq!((&said["user"], &said["trusted"]), (&"sami".into(), &true.into()));
         // Nobody is asked for credentials again, and nothing else is there.
