@@ -143,7 +143,7 @@ async fn the_log_has_the_client_of_the_header() {
 
 #[tokio::test]
 async fn a_header_that_names_nobody_keeps_the_address_of_the_connection() {
-    let proxy = balanced(&[]).await;
+    let proxy = balanced(&[("open", "true")]).await;
     let origin = Origin::new().await;
     let udp = [SIGNATURE, b"\x21\x12\0\x0c\x08\x08\x08\x08\x08\x08\x08\x08\0\x01\0\x02"].concat();
     let local = [SIGNATURE, b"\x20\x11\0\x0c\x08\x08\x08\x08\x08\x08\x08\x08\0\x01\0\x02"].concat();
@@ -155,7 +155,6 @@ async fn a_header_that_names_nobody_keeps_the_address_of_the_connection() {
         let mut client = Peer::new(stream);
         let head = format!("CONNECT {} HTTP/1.1\r\n\r\n", origin.address);
         client.send(head).await;
-        // Loopback is trusted, and loopback it is.
         assert_eq!(client.head().await, ESTABLISHED);
         origin.accept().await.finish().await;
         drop(client);
@@ -197,8 +196,19 @@ async fn allowed_is_the_client_and_not_the_balancer() {
             assert_eq!(health(&proxy, &header).await, "", "{source}");
         }
     }
-    // The balancer's own health checks are no client.
+    // The balancer's own health checks are no client; and whoever it does not name has no trust of its.
     assert!(health(&proxy, LOCAL).await.starts_with("HTTP/1.1 200 "));
+    let whoami =
+        b"GET http://sami-proxy.internal/whoami HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    for nameless in [LOCAL, b"PROXY UNKNOWN\r\n"] {
+        let answer = proxy.exchange([nameless, whoami].concat()).await;
+        assert!(answer.starts_with("HTTP/1.1 403 "), "{answer}");
+    }
+    let proxy = balanced(&[]).await;
+    for nameless in [LOCAL, b"PROXY UNKNOWN\r\n"] {
+        let answer = proxy.exchange([nameless, whoami].concat()).await;
+        assert!(answer.contains("\"trusted\":false"), "{answer}");
+    }
 }
 
 #[tokio::test]

@@ -114,7 +114,8 @@ async fn every_greeting_may_come_byte_by_byte_with_the_first_bytes_of_the_tunnel
 #[tokio::test]
 async fn so_may_the_header_of_a_load_balancer_before_it() {
     let state = tempfile::tempdir().unwrap();
-    let flags = [("proxy-protocol-from", "127.0.0.1")];
+    // Who is not named by the header has nobody's trust.
+    let flags = [("proxy-protocol-from", "127.0.0.1"), ("open", "true")];
     let proxy = start(&state, &flags).await;
     for (name, header) in HEADERS {
         for (at, door) in Door::ALL.into_iter().enumerate() {

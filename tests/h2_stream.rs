@@ -6,6 +6,7 @@
 use std::future::poll_fn;
 use std::io::ErrorKind;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::Poll;
 
 use bytes::Bytes;
@@ -14,7 +15,7 @@ use h2::ext::Protocol;
 use h2::{Reason, RecvStream, SendStream};
 use http::{HeaderMap, Method, Request, Response};
 use proptest::prelude::*;
-use sami_proxy::net::h2::{H2Stream, Refusal};
+use sami_proxy::net::h2::{H2Stream, Refusal, Refused};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf};
 use tokio::sync::mpsc;
 
@@ -22,7 +23,7 @@ use tokio::sync::mpsc;
 const WINDOW: u32 = 65_535;
 const MEBIBYTE: usize = 1 << 20;
 
-type Accepted = mpsc::UnboundedReceiver<Result<H2Stream, Refusal>>;
+type Accepted = mpsc::UnboundedReceiver<Result<H2Stream, Refused>>;
 
 /// Accepts on `io` and hands over what comes.
 fn server(io: DuplexStream, window: u32) -> Accepted {
@@ -32,7 +33,7 @@ fn server(io: DuplexStream, window: u32) -> Accepted {
         builder.initial_window_size(window).enable_connect_protocol();
         let mut connection = builder.handshake::<_, Bytes>(io).await.unwrap();
         while let Some(Ok((request, respond))) = connection.accept().await {
-            drop(to.send(H2Stream::new(request, respond)));
+            drop(to.send(H2Stream::new(request, respond, Arc::default())));
         }
     });
     accepted
@@ -610,13 +611,20 @@ async fn a_web_socket_that_is_none() {
         assert_eq!((response.status().as_u16(), text(&mut response).await), (status, "x".into()));
     }
     let cases = [
-        (web_socket("webtransport", "http://example.com/"), Refusal::Protocol, 501),
-        (web_socket("websocket", "https://example.com/"), Refusal::Scheme, 400),
+        (web_socket("webtransport", "http://example.com/"), Refusal::Protocol),
+        (web_socket("websocket", "https://example.com/"), Refusal::Scheme),
     ];
-    for (request, refusal, status) in cases {
+    for (request, why) in cases {
         let (answer, mut up) = pair.send(request, Body::Follows).await;
-        assert_eq!(pair.accepted.recv().await.unwrap().unwrap_err(), refusal);
-        assert_eq!(answer.await.unwrap().status(), status);
+        let refused = pair.accepted.recv().await.unwrap().unwrap_err();
+        assert_eq!(refused.why, why);
+        refused.answer(
+            b"HTTP/1.1 418 No\r\nContent-Length: 2\r\nConnection: close\r\nX-One: 1\r\n\r\nno",
+        );
+        let mut response = answer.await.unwrap();
+        assert_eq!((response.status().as_u16(), text(&mut response).await), (418, "no".into()));
+        assert!(response.headers().contains_key("x-one"));
+        assert!(!response.headers().contains_key("connection"));
         assert_eq!(reset_of(&mut up).await, Reason::NO_ERROR);
     }
 }
@@ -627,8 +635,8 @@ async fn a_host_that_differs_is_refused() {
     let request = |host| Request::get("http://example.com/").header("host", host).body(()).unwrap();
     pair.exchange(request("EXAMPLE.com"), Body::None).await;
     let (answer, _up) = pair.send(request("example.org"), Body::None).await;
-    assert_eq!(pair.accepted.recv().await.unwrap().unwrap_err(), Refusal::Host);
-    assert_eq!(answer.await.unwrap().status(), 400);
+    assert_eq!(pair.accepted.recv().await.unwrap().unwrap_err().why, Refusal::Host);
+    assert!(answer.await.is_err(), "nobody has answered");
 }
 
 #[tokio::test]
@@ -833,7 +841,7 @@ async fn an_authority_may_come_from_host() {
     let expected = "GET http://a.test:81/x HTTP/1.1\r\nHost: a.test:81\r\n\r\n";
     assert_eq!(head(&mut stream).await, expected);
     frames.headers(3, &start).await;
-    assert_eq!(accepted.recv().await.unwrap().unwrap_err(), Refusal::Authority);
+    assert_eq!(accepted.recv().await.unwrap().unwrap_err().why, Refusal::Authority);
 }
 
 #[tokio::test]

@@ -410,3 +410,83 @@ async fn a_client_that_never_ends_its_preface_is_closed_in_time() {
     wrong.send(b"PRI * HTTP/1.1\r\nHost: x\r\n\r\n").await;
     wrong.whatever_comes().await;
 }
+
+#[tokio::test]
+async fn a_refusal_that_is_not_taken_is_given_up() {
+    let proxy = Proxy::start(&[("auth", "sami:secret")]).await;
+    let stream = TcpStream::connect(proxy.address).await.unwrap();
+    let mut builder = Builder::new();
+    builder.initial_window_size(0);
+    let (client, connection) = builder.handshake::<_, Bytes>(stream).await.unwrap();
+    tokio::spawn(async move { drop(connection.await) });
+    let mut client = Client(client);
+    let (mut answer, _up) = client.connect("127.0.0.1:1").await;
+    assert_eq!(answer.status(), 407);
+    // Its body is never let in; the stream must not hold its place for ever.
+    assert_eq!(broken(answer.body_mut()).await, Some(Reason::INTERNAL_ERROR));
+    until(|| proxy.control.open() == 1).await;
+}
+
+#[tokio::test]
+async fn a_client_that_asks_for_nothing_is_closed_in_time() {
+    let proxy = Proxy::start(&[("header-timeout", "200ms")]).await;
+    let mut peer = proxy.connect().await;
+    peer.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await;
+    peer.send(frame(4, 0, 0, b"")).await;
+    peer.whatever_comes().await;
+    until(|| proxy.control.open() == 0).await;
+}
+
+#[tokio::test]
+async fn a_few_streams_that_stand_still_do_not_stop_the_others() {
+    let (proxy, origin) = (Proxy::start(&[]).await, Origin::new().await);
+    let mut client = Client::new(&proxy).await;
+    let mut stuck = Vec::new();
+    for _ in 0..6 {
+        let (down, mut up, peer) = client.tunnel(&origin).await;
+        // More than any window and any socket's buffer will take.
+        up.send_data(vec![1; 32 << 20].into(), false).unwrap();
+        stuck.push((down, up, peer));
+    }
+    let (_down, mut up, mut peer) = client.tunnel(&origin).await;
+    up.send_data("through".into(), false).unwrap();
+    assert_eq!(peer.exactly(7).await, b"through");
+}
+
+#[tokio::test]
+async fn a_request_that_cannot_be_said_in_http1_is_answered_logged_and_counted() {
+    let proxy = Proxy::start(&[]).await;
+    let mut client = Client::new(&proxy).await;
+    let request = Request::get("http://example.com/").header("host", "example.org");
+    let (answer, mut up) = client.send(request.body(()).unwrap()).await;
+    up.send_data(Bytes::new(), true).unwrap();
+    let mut answer = timeout(LIMIT, answer).await.unwrap().unwrap();
+    assert_eq!(answer.status(), 400);
+    assert!(
+        answer.headers()["proxy-status"].to_str().unwrap().contains("error=http_request_error")
+    );
+    let words = String::from_utf8(text(answer.body_mut(), usize::MAX).await).unwrap();
+    assert!(words.contains("Host differs from :authority"), "{words}");
+    assert_eq!(proxy.log_lines(1).await[0]["error"], "http_request_error");
+}
+
+#[tokio::test]
+async fn what_comes_between_the_two_goodbyes_is_served() {
+    let (proxy, origin) = (Proxy::start(&[]).await, Origin::new().await);
+    let mut client = Client::new(&proxy).await;
+    let (_down, _up, _peer) = client.tunnel(&origin).await;
+    // The requests are on their way before the client has heard of the end.
+    let mut answers = Vec::new();
+    let mut ready = timeout(LIMIT, client.0.clone().ready()).await.unwrap().unwrap();
+    proxy.control.drain();
+    for _ in 0..40 {
+        let request = Request::get(format!("https://{}/healthz", proxy.address)).body(()).unwrap();
+        let (answer, mut up) = ready.send_request(request, false).unwrap();
+        up.send_data(Bytes::new(), true).unwrap();
+        answers.push(answer);
+        ready = ready.ready().await.unwrap();
+    }
+    for answer in answers {
+        assert_eq!(timeout(LIMIT, answer).await.unwrap().unwrap().status(), 200);
+    }
+}

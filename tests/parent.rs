@@ -383,28 +383,6 @@ async fn https_with_the_right_pin_is_a_tunnel_under_tls() {
     }
 }
 
-#[tokio::test]
-async fn only_tls_leaves_the_request_to_the_caller() {
-    let identity = Identity::new(IsCa::NoCa, 2001);
-    let parent = parent(Protocol::Https, None, Some(identity.pin()));
-    let acceptor = identity.acceptor(rustls::ALL_VERSIONS);
-    let (ours, theirs) = connection().await;
-    let script = async {
-        let mut server = acceptor.accept(theirs.stream).await.unwrap();
-        tls_head(&mut server).await
-    };
-    let client = async {
-        let mut stream = parent.secure(ours).await.unwrap();
-        stream.write_all(b"GET http://a/ HTTP/1.1\r\n\r\n").await.unwrap();
-        stream
-    };
-    let (head, _stream) = timeout(LIMIT, async { tokio::join!(script, client) }).await.unwrap();
-    assert_eq!(head, "GET http://a/ HTTP/1.1\r\n\r\n");
-    let (ours, _theirs) = connection().await;
-    let plain = self::parent(Protocol::Http, None, None);
-    assert!(plain.secure(ours).await.unwrap().bare().is_some());
-}
-
 /// The error when the parent shows `identity`.
 async fn tls_error(identity: &Identity, pin: Option<Pin>) -> ParentError {
     tls_error_of(&identity.acceptor(rustls::ALL_VERSIONS), pin).await

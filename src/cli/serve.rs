@@ -72,6 +72,12 @@ pub(super) fn state_dir() -> Option<PathBuf> {
 pub(super) fn blame(layers: &Layers, error: &StartError) -> ConfigError {
     let key = match error {
         StartError::Users(_) if layers.get("auth-file").is_some() => "auth-file",
+        StartError::Certificate(_) if layers.get("tls-cert").is_none() => {
+            let given = |key: &&str| {
+                layers.get(key).is_some_and(|given| !matches!(given.origin, Origin::Default(_)))
+            };
+            ["state-dir", "tls-self-signed"].into_iter().find(given).unwrap_or("tls-self-signed")
+        }
         StartError::Users(_)
         | StartError::Listen(_)
         | StartError::Admin(_)

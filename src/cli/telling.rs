@@ -97,6 +97,13 @@ fn explain_targets(settings: &Settings) {
     if !policy.deny.is_empty() {
         tracing::info!("never these targets: {}", joined(&policy.deny));
     }
+    if let Some(parent) = &settings.upstream {
+        tracing::info!(
+            "everything{} goes through the parent proxy {}, which resolves the names",
+            if settings.no_upstream.is_empty() { "" } else { " but --no-upstream" },
+            parent.address
+        );
+    }
     match settings.family {
         Family::Ipv4Only => tracing::info!("targets are reached over IPv4 only"),
         Family::Ipv6Only => tracing::info!("targets are reached over IPv6 only"),

@@ -111,7 +111,7 @@ impl Parent {
     }
 
     /// The value of `Proxy-Authorization` for an HTTP parent; as secret as the password.
-    pub fn authorization(&self) -> Option<&str> {
+    fn authorization(&self) -> Option<&str> {
         self.authorization.as_ref().map(Secret::reveal)
     }
 
@@ -149,17 +149,8 @@ impl Parent {
         Ok((talk.stream, talk.heard.to_vec()))
     }
 
-    /// Only TLS, and that only for a [`Protocol::Https`] parent: for requests in absolute-form
-    /// (RFC 9112 §3.2.2).
-    ///
-    /// # Errors
-    ///
-    /// [`ParentError::Certificate`], [`ParentError::Tls`], [`ParentError::Closed`].
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropping the future closes the connection.
-    pub async fn secure(&self, stream: TcpStream) -> Result<Stream, ParentError> {
+    /// TLS, for a [`Protocol::Https`] parent.
+    async fn secure(&self, stream: TcpStream) -> Result<Stream, ParentError> {
         let Some(tls) = &self.tls else { return Ok(Stream::Tcp(stream)) };
         let connector = TlsConnector::from(Arc::clone(&tls.config));
         let secured = connector.connect(tls.name.clone(), stream).await?;

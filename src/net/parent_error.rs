@@ -15,6 +15,9 @@ pub enum ParentError {
     /// It closed or reset the connection before its answer was complete.
     #[error("the parent proxy closed the connection")]
     Closed,
+    /// It did not answer in time, whatever it waited for.
+    #[error("the parent proxy did not answer in time")]
+    Silent,
     /// HTTP: it answered with another status than 2xx. `Display` leaves the details to the caller.
     #[error("the parent proxy answered {status}{gap}{reason}", gap = if .reason.is_empty() { "" } else { " " })]
     Refused {

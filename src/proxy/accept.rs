@@ -191,6 +191,7 @@ fn refuse(shared: &Arc<Shared>, stream: TcpStream, peer: SocketAddr, stop: Stop)
     let Some(permit) = shared.places.admit_refused() else {
         let mut record = Record::new(&shared.log, shared.next_id(), (peer, Door::Unknown));
         record.stopped(&stop, Persist::Close);
+        shared.log.tally.door(Door::Unknown);
         return;
     };
     let client = Client::new(stream, peer, permit);

@@ -7,7 +7,7 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep};
 
 use super::attempts::Attempts;
-use super::policy::Trust;
+use super::policy::{Refusal, Trust};
 use super::settings::Access;
 use super::stop::Stop;
 use super::users::{Glance, Users};
@@ -119,8 +119,12 @@ impl Gate {
     ///
     /// # Errors
     ///
-    /// [`Stop::CredentialsMissing`], [`Stop::CredentialsWrong`], [`Stop::CredentialsUnreadable`].
+    /// [`Stop::CredentialsMissing`], [`Stop::CredentialsWrong`], [`Stop::CredentialsUnreadable`];
+    /// [`Stop::Refused`] for who would not have got past accept, had it been known there.
     pub async fn identify(&self, offer: Offer<'_>, peer: IpAddr) -> Result<Identity, Stop> {
+        if !self.admits(peer) {
+            return Err(Stop::Refused(Refusal::NotAllowed));
+        }
         let users = self.users.read().unwrap_or_else(PoisonError::into_inner).clone();
         let Some(users) = users else {
             return Ok(Identity { user: None, trust: self.trust_without_credentials(peer) });

@@ -2,7 +2,7 @@
 //! first bytes are of.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,6 +29,10 @@ use crate::wire::proxy_header;
 /// before it is read (RFC 9112 §9.6).
 const LINGER: (usize, Duration) = (16 << 20, Duration::from_secs(2));
 
+/// For a client to take an answer of ours. One that grants no room for it would hold its place, and
+/// under HTTP/2 no timer of TCP sees that.
+const TAKEN: Duration = Duration::from_secs(10);
+
 /// For a client that is turned away to say which protocol it wants to hear that in.
 const TURNED_AWAY: Duration = Duration::from_secs(2);
 
@@ -41,6 +45,9 @@ pub struct Client {
     pub buffer: BytesMut,
     /// Where it comes from; an IPv4 address is never shown as an IPv6 one.
     pub peer: SocketAddr,
+    /// The address that it is judged by: the same; or, when a load balancer did not say who it is,
+    /// the unspecified one, which nobody trusts.
+    pub judged: IpAddr,
     /// How it came in.
     pub door: Door,
     /// Its place among all connections.
@@ -124,6 +131,7 @@ async fn turn_away(shared: &Shared, mut client: Client, stop: Stop) {
     let known = until(&mut client, shared, deadline, sniff).await;
     let protocol = known.unwrap_or(Protocol::Http1);
     client.door = Door::of(protocol, Cover::Plain);
+    shared.log.tally.door(client.door);
     let mut record = client.record(shared);
     match protocol {
         Protocol::Http1 => front::http::turn_away(client, stop, record).await,
@@ -173,12 +181,12 @@ async fn end_tls(
     shared: &Shared,
     config: Arc<ServerConfig>,
 ) -> Result<(Client, Protocol), Closed> {
-    let Client { leg, buffer, peer, door, permit } = client;
+    let Client { leg, buffer, peer, judged, door, permit } = client;
     let Stream::Tcp(stream) = leg else { return Err(Closed::Foreign("TLS inside TLS")) };
     let times = &shared.settings.times;
     let secured = tls::accept(stream, buffer, config, times.handshake).await;
     let (leg, application) = secured.map_err(Closed::Tls)?;
-    let mut client = Client { leg, buffer: BytesMut::new(), peer, door, permit };
+    let mut client = Client { leg, buffer: BytesMut::new(), peer, judged, door, permit };
     let protocol = match application {
         tls::Application::Http2 => Protocol::Http2,
         tls::Application::Unsaid => {
@@ -200,9 +208,13 @@ async fn name(client: &mut Client, shared: &Shared, deadline: Instant) -> Result
     let parse = |bytes: &[u8]| proxy_header::parse(bytes).transpose();
     let (header, length) = until(client, shared, deadline, parse).await??;
     client.buffer.advance(length);
-    // The balancer's own health checks have no source; --allow-client is about clients.
-    let Some(source) = header.source else { return Ok(()) };
+    let Some(source) = header.source else {
+        // The balancer's own health check, or a client that it does not name: neither has its trust.
+        client.judged = Ipv4Addr::UNSPECIFIED.into();
+        return Ok(());
+    };
     client.peer = SocketAddr::new(source.ip().to_canonical(), source.port());
+    client.judged = client.peer.ip();
     if shared.gate.admits(client.peer.ip()) { Ok(()) } else { Err(Closed::NotAllowed) }
 }
 
@@ -220,6 +232,8 @@ async fn until<T>(
         let begun = !client.buffer.is_empty();
         let read = async {
             tokio::select! {
+                // What has come is served, also when the end has come with it.
+                biased;
                 read = receive(&mut client.leg, &mut client.buffer) => read.unwrap_or(0),
                 () = shared.drain.cancelled(), if !begun => 0,
             }
@@ -234,7 +248,8 @@ async fn until<T>(
 impl Client {
     /// A client that has said nothing yet.
     pub fn new(stream: TcpStream, peer: SocketAddr, permit: Permit) -> Self {
-        Self { leg: stream.into(), buffer: BytesMut::new(), peer, door: Door::Unknown, permit }
+        let (leg, judged) = (stream.into(), peer.ip());
+        Self { leg, buffer: BytesMut::new(), peer, judged, door: Door::Unknown, permit }
     }
 
     /// A record of a request of its that begins now.
@@ -246,10 +261,17 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// The client is gone.
+    /// The client is gone, or does not take it in time; then the connection is reset.
     pub async fn send(&mut self, answer: &[u8]) -> io::Result<()> {
-        self.leg.write_all(answer).await?;
-        self.leg.flush().await
+        let sending = async {
+            self.leg.write_all(answer).await?;
+            self.leg.flush().await
+        };
+        let sent = timeout(TAKEN, sending).await.unwrap_or_else(|late| Err(late.into()));
+        if sent.is_err() {
+            self.leg.reset_on_close();
+        }
+        sent
     }
 
     /// Closes so that the last answer arrives: end of our bytes first, then the client's rest is

@@ -15,6 +15,7 @@ use super::upstream::Upstream;
 use crate::failure::Failure;
 use crate::net::dial::dial;
 use crate::net::leg::Stream;
+use crate::net::parent::ParentError;
 use crate::net::resolve::ResolveError;
 use crate::target::{Host, Target};
 
@@ -148,6 +149,7 @@ async fn through(
     deadline: Instant,
     record: &mut Record,
 ) -> Result<Found, Stop> {
+    shared.policy.judge_unresolved(target).map_err(Stop::Refused)?;
     if let Host::Ip(ip) = target.host {
         let own = |address| is_own(&shared.own, address);
         shared.policy.approve(target, &[ip], own).map_err(Stop::Refused)?;
@@ -155,11 +157,13 @@ async fn through(
     let start = Instant::now();
     let (stream, reached) = dial_parent(shared, upstream, deadline).await?;
     record.dialed = Some(reached.dialed);
+    // Longer than the parent's own time for the same: it knows better what went wrong.
+    let deadline = deadline + shared.settings.times.connect / 2;
     let asked = timeout_at(deadline, upstream.parent.ask(stream, target, via)).await;
     let (stream, early) = match asked {
         Ok(Ok(granted)) => granted,
         Ok(Err(error)) => return Err(Stop::Parent(error.into())),
-        Err(_) => return Err(Stop::ParentDown(Failure::ConnectionTimeout)),
+        Err(_) => return Err(Stop::Parent(ParentError::Silent.into())),
     };
     record.connect = Some(start.elapsed().into());
     Ok((stream, early, reached))

@@ -38,6 +38,7 @@ pub mod tally;
 pub mod tunnel;
 pub mod upstream;
 pub mod users;
+mod words;
 
 pub use server::{Server, StartError};
 pub use settings::Settings;

@@ -74,7 +74,6 @@ impl Kept {
     /// Still open, and nothing was said out of turn: what is there already would be taken for the
     /// answer to the next request. The kernel is asked; the runtime may not have heard of it yet.
     fn is_fit(&self, now: Instant) -> bool {
-        // Under TLS nobody can tell.
         let Some(socket) = self.origin.stream.bare() else { return false };
         let peeked = SockRef::from(socket).peek(&mut [MaybeUninit::uninit()]);
         now < self.until && peeked.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
@@ -102,7 +101,8 @@ impl Origins {
     /// Keeps `origin`, if there is room.
     pub fn put(&self, mut origin: Origin) {
         let now = Instant::now();
-        if now > origin.born + OLDEST {
+        // Under TLS nobody could tell whether it is still quiet.
+        if now > origin.born + OLDEST || origin.stream.bare().is_none() {
             return;
         }
         let most = (MOST / self.stores.count()).max(1);

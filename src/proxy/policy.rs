@@ -108,6 +108,26 @@ impl Policy {
         Ok(())
     }
 
+    /// Judges a target whose addresses will be found by somebody else, a parent: what cannot be
+    /// judged by its name is not allowed.
+    ///
+    /// # Errors
+    ///
+    /// The [`Refusal`].
+    pub fn judge_unresolved(&self, target: &Target) -> Result<(), Refusal> {
+        let Host::Name(name) = &target.host else { return Ok(()) };
+        let fits = |rule: &Rule| rule.fits_target(target);
+        if !self.allow.is_empty() && !self.allow.iter().any(fits) {
+            return Err(Refusal::NotAllowed);
+        }
+        // RFC 6761 §6.3: it is whoever resolves it.
+        let local = &**name == "localhost" || name.ends_with(".localhost");
+        if local && !self.allow_private {
+            return Err(Refusal::Special("loopback"));
+        }
+        Ok(())
+    }
+
     /// Keeps the addresses of `target` that may be dialed. `own` tells whether an address is one
     /// that this proxy listens on.
     ///
@@ -329,6 +349,23 @@ mod tests {
         let policy = Policy { allow: rules(&[".example"]), ..Policy::default() };
         let target = Target::from_authority("other.test:443").unwrap();
         assert_eq!(policy.judge(&target, Trust::Trusted), Err(Refusal::NotAllowed));
+    }
+
+    #[test]
+    fn what_a_parent_will_resolve_is_judged_by_its_name_alone() {
+        let of = |policy: &Policy, target| {
+            policy.judge_unresolved(&Target::from_authority(target).unwrap())
+        };
+        let open = Policy::default();
+        assert_eq!(of(&open, "any.test:443"), Ok(()));
+        for local in ["localhost:22", "a.localhost:80"] {
+            assert_eq!(of(&open, local), Err(Refusal::Special("loopback")), "{local}");
+        }
+        let nets = Policy { allow: rules(&["8.8.8.0/24", ".example"]), ..Policy::default() };
+        assert_eq!(of(&nets, "any.test:443"), Err(Refusal::NotAllowed));
+        assert_eq!(of(&nets, "a.example:443"), Ok(()));
+        let private = Policy { allow_private: true, ..Policy::default() };
+        assert_eq!(of(&private, "localhost:22"), Ok(()));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Every reason not to serve a request.
 
 use crate::failure::Failure;
+use crate::net::h2;
 use crate::net::parent::ParentError;
 use crate::wire::basic_auth::BasicError;
 use crate::wire::http1::form::FormError;
@@ -57,6 +58,8 @@ pub enum Stop {
     RateLimited,
     /// `sami-proxy.internal` has no answer.
     Service(ServiceError),
+    /// An HTTP/2 request that can't be said in HTTP/1.1.
+    Http2(h2::Refusal),
     /// The way to the parent proxy failed.
     ParentDown(Failure),
     /// The parent proxy refused, or is not what it should be.
@@ -125,6 +128,7 @@ impl Stop {
             | Self::ConnectBody
             | Self::Chunk
             | Self::Socks(_)
+            | Self::Http2(_)
             | Self::Command
             | Self::HeadTimeout => Failure::HttpRequestError,
             Self::CredentialsMissing
@@ -140,6 +144,7 @@ impl Stop {
             Self::NotFound | Self::Service(_) => Failure::ProxyInternalResponse,
             Self::Parent(error) => match &**error {
                 ParentError::Closed => Failure::ConnectionTerminated,
+                ParentError::Silent => Failure::ConnectionTimeout,
                 ParentError::Refused { .. }
                 | ParentError::Socks(_)
                 | ParentError::SocksMethod
@@ -172,7 +177,8 @@ impl Stop {
             | Self::Host
             | Self::ConnectBody
             | Self::Chunk
-            | Self::Socks(_) => Reason::Malformed,
+            | Self::Socks(_)
+            | Self::Http2(_) => Reason::Malformed,
             Self::HeadTimeout => Reason::Late,
             Self::CredentialsMissing | Self::CredentialsUnreadable(_) => Reason::CredentialsMissing,
             Self::CredentialsWrong => Reason::CredentialsWrong,

@@ -2,10 +2,10 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use http::Method;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
 use http::uri::Authority;
-use http::{Method, StatusCode};
 use ring::rand::{SecureRandom, SystemRandom};
 
 /// Why a request can't be said in HTTP/1.1. Display: one line for the operator, nothing of the
@@ -37,22 +37,6 @@ pub enum Refusal {
     /// The operating system gives no random numbers.
     #[error("there are no random numbers")]
     Random,
-}
-
-impl Refusal {
-    /// What the client is answered.
-    pub const fn status(self) -> StatusCode {
-        match self {
-            Self::Authority
-            | Self::Host
-            | Self::Path
-            | Self::ConnectionSpecific
-            | Self::Scheme
-            | Self::Content => StatusCode::BAD_REQUEST,
-            Self::Protocol => StatusCode::NOT_IMPLEMENTED,
-            Self::Random => StatusCode::INTERNAL_SERVER_ERROR,
-        }
-    }
 }
 
 /// What the meaning of the answer depends on.

@@ -18,6 +18,7 @@ use bytes::Bytes;
 use h2::server::SendResponse;
 use h2::{Reason, RecvStream};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::Notify;
 
 use self::head::Content;
 pub use self::head::Refusal;
@@ -45,19 +46,51 @@ pub struct H2Stream {
     said: Said,
     answer: Answer,
     reset: AtomicBool,
-    unanswered: Option<Arc<AtomicUsize>>,
+    /// Bytes of the client's that the reader has taken, until that is much.
+    taken: usize,
+    conduct: Arc<Conduct>,
 }
 
+/// A stream whose request can't be said in HTTP/1.1. Dropped, it is reset.
+#[derive(Debug)]
+pub struct Refused {
+    /// Why.
+    pub why: Refusal,
+    respond: SendResponse<Bytes>,
+}
+
+impl Refused {
+    /// Sends `answer`, in HTTP/1.1 and without chunks. A client that has left needs none.
+    pub fn answer(mut self, answer: &[u8]) {
+        drop(response::answer_at_once(&mut self.respond, answer));
+    }
+}
+
+/// How the client of a connection behaves, seen over all its streams.
+#[derive(Debug, Default)]
+pub struct Conduct {
+    /// Streams that it left before they were answered.
+    pub unanswered: AtomicUsize,
+    /// Told when a stream carries so much that it is surely served: a request that is refused is
+    /// not read so far.
+    pub busy: Notify,
+}
+
+/// More than what is read of a refused request.
+const BUSY: usize = 96 * 1024;
+
 impl H2Stream {
-    /// Takes an accepted stream.
+    /// Takes an accepted stream. What the client never gets an answer to is noted in `conduct`: it
+    /// left before, again and again, when it only wants us to work (CVE-2023-44487).
     ///
     /// # Errors
     ///
-    /// [`Refusal`]: the request can't be said in HTTP/1.1; the stream has been answered already.
+    /// [`Refused`]: the request can't be said in HTTP/1.1.
     pub fn new(
         request: http::Request<RecvStream>,
-        mut respond: SendResponse<Bytes>,
-    ) -> Result<Self, Refusal> {
+        respond: SendResponse<Bytes>,
+        conduct: Arc<Conduct>,
+    ) -> Result<Self, Refused> {
         let (parts, body) = request.into_parts();
         let content = if body.is_end_stream() { Content::None } else { Content::Frames };
         match head::translate(&parts, content) {
@@ -65,24 +98,11 @@ impl H2Stream {
                 answer: Answer::new(respond, head.kind),
                 said: Said::new(head, body),
                 reset: AtomicBool::new(false),
-                unanswered: None,
+                taken: 0,
+                conduct,
             }),
-            Err(refusal) => {
-                let mut answer = http::Response::new(());
-                *answer.status_mut() = refusal.status();
-                // A client that has left needs no answer.
-                drop(respond.send_response(answer, true));
-                Err(refusal)
-            }
+            Err(why) => Err(Refused { why, respond }),
         }
-    }
-
-    /// Adds one to `count` when the client never gets an answer: it left before, again and again,
-    /// when it only wants us to work (CVE-2023-44487).
-    #[must_use]
-    pub fn counting(mut self, count: Arc<AtomicUsize>) -> Self {
-        self.unanswered = Some(count);
-        self
     }
 
     /// Makes the coming drop a reset, whatever was said before: data in flight is dropped and the
@@ -92,10 +112,21 @@ impl H2Stream {
     }
 }
 
+impl H2Stream {
+    fn note(&mut self, count: usize) {
+        if self.taken < BUSY {
+            self.taken += count;
+            if self.taken >= BUSY {
+                self.conduct.busy.notify_one();
+            }
+        }
+    }
+}
+
 impl Drop for H2Stream {
     fn drop(&mut self) {
-        if let Some(count) = self.unanswered.as_ref().filter(|_| self.answer.is_owed()) {
-            count.fetch_add(1, Relaxed);
+        if self.answer.is_owed() {
+            self.conduct.unanswered.fetch_add(1, Relaxed);
         }
         let whole = match self.answer.tunnel() {
             Some(ended) => ended && self.said.has_ended(),
@@ -123,6 +154,7 @@ impl AsyncRead for H2Stream {
         }
         let before = buffer.filled().len();
         ready!(this.said.poll_read(cx, buffer))?;
+        this.note(buffer.filled().len() - before);
         if buffer.filled().len() > before || buffer.remaining() == 0 || this.said.is_raw() {
             return Poll::Ready(Ok(()));
         }

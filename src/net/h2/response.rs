@@ -322,6 +322,18 @@ impl Answer {
     }
 }
 
+/// Answers a request in one piece: an HTTP/1.1 answer without chunks.
+pub(super) fn answer_at_once(respond: &mut SendResponse<Bytes>, answer: &[u8]) -> io::Result<()> {
+    let malformed = || io::Error::from(io::ErrorKind::InvalidData);
+    let length = HeadScan::default().advance(answer).ok().flatten().ok_or_else(malformed)?;
+    let (head, body) = answer.split_at_checked(length).ok_or_else(malformed)?;
+    let head = parse_response(head).map_err(|_| malformed())?;
+    let fields = map(&head.fields, &[]).ok_or_else(malformed)?;
+    let response = response(head.status, fields).ok_or_else(malformed)?;
+    let mut stream = respond.send_response(response, false).map_err(reset)?;
+    stream.send_data(Bytes::copy_from_slice(body), true).map_err(reset)
+}
+
 fn response(status: u16, fields: HeaderMap) -> Option<Response<()>> {
     let mut response = Response::new(());
     *response.status_mut() = StatusCode::from_u16(status).ok()?;

@@ -128,7 +128,7 @@ async fn ask5(
         (true, _, false) | (false, false, false) => Method::Unacceptable,
     };
     send(client, &socks::choice(method)).await?;
-    let peer = client.peer.ip();
+    let peer = client.judged;
     let identity = match method {
         Method::Unacceptable => return Err(Stop::CredentialsMissing.into()),
         Method::None => shared.gate.identify(Offer::Nothing, peer).await?,
@@ -150,7 +150,7 @@ async fn ask4(
     deadline: Instant,
 ) -> Result<(Identity, Target), Unasked> {
     let request = read(client, deadline, socks::request4).await?;
-    let identity = shared.gate.identify(Offer::Nothing, client.peer.ip()).await?;
+    let identity = shared.gate.identify(Offer::Nothing, client.judged).await?;
     Ok((identity, connect(request)?))
 }
 
@@ -260,6 +260,7 @@ pub const fn reply_of(stop: &Stop) -> Reply {
         // Not "refused" and the like: that would be said of the target.
         | Stop::ParentDown(_)
         | Stop::Parent(_)
+        | Stop::Http2(_)
         | Stop::Socks(_) => Reply::GeneralFailure,
     }
 }

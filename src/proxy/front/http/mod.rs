@@ -110,6 +110,8 @@ async fn next_head(client: &mut Client, shared: &Shared, patience: Duration) -> 
         }
         let read = async {
             tokio::select! {
+                // What has come is served, also when the end has come with it.
+                biased;
                 read = receive(&mut client.leg, &mut client.buffer) => read.unwrap_or(0),
                 () = shared.drain.cancelled(), if !begun => 0,
             }
@@ -146,7 +148,7 @@ async fn request(
         Form::Connect(target) => (target, None),
         Form::Absolute { target, origin_form } => (target, Some(origin_form)),
     };
-    let identity = match shared.gate.identify(Offer::Fields(&head.fields), client.peer.ip()).await {
+    let identity = match shared.gate.identify(Offer::Fields(&head.fields), client.judged).await {
         Ok(identity) => identity,
         Err(stop) => return refuse(client, stop, refused, record).await,
     };

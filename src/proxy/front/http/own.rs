@@ -68,7 +68,7 @@ async fn document(
             let wanted = shared.gate.wants_credentials();
             let credentials = if wanted { Credentials::Wanted } else { Credentials::NotWanted };
             // A page asks for no password; who would give the right one is trusted.
-            let trust = match shared.gate.identify(Offer::Nothing, client.peer.ip()).await {
+            let trust = match shared.gate.identify(Offer::Nothing, client.judged).await {
                 Ok(identity) => identity.trust(),
                 Err(_) => Trust::Trusted,
             };
