@@ -116,12 +116,11 @@ fn times(read: &Reader<'_>) -> Result<Times, ConfigError> {
 }
 
 fn upstream(read: &Reader<'_>) -> Result<Option<ParentSettings>, ConfigError> {
-    let pin = read.maybe("upstream-pin", |text| Pin::parse(text).map_err(|it| it.to_string()))?;
+    let pin =
+        read.maybe("upstream-pin", |text| Pin::parse(text).map_err(|it| format!("no pin: {it}")))?;
     let Some(parent) = read.maybe("upstream", parent_url::parse)? else {
-        return match read.0.get("upstream-pin") {
-            None => Ok(None),
-            Some(given) => Err(given.needs("upstream")),
-        };
+        let alone = ["upstream-pin", "no-upstream"].into_iter().find_map(|key| read.0.get(key));
+        return alone.map_or(Ok(None), |given| Err(given.needs("upstream")));
     };
     let parent = ParentSettings { pin, ..parent };
     match Upstream::new(&parent, &[]) {
@@ -411,6 +410,8 @@ mod tests {
             (("log-format", "xml"), "--log-format: \"xml\" is neither text nor json"),
             (("tls-cert", "c.pem"), "--tls-cert: needs --tls-key beside it"),
             (("tls-key", "k.pem"), "--tls-key: needs --tls-cert beside it"),
+            (("upstream-pin", "sha256:x"), "--upstream-pin: \"sha256:x\" is no pin: a pin is the"),
+            (("no-upstream", ".lan"), "--no-upstream: needs --upstream beside it"),
         ];
         for (flag, message) in cases {
             let found = with(&[flag]).unwrap_err();
