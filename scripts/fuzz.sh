@@ -7,11 +7,11 @@ cd "$(dirname "$0")/.."
 seconds=${1:-20}
 command -v cargo-fuzz >/dev/null || cargo install cargo-fuzz --locked --quiet
 export RUSTC_BOOTSTRAP=1
+targets=$(cargo fuzz list)
 for file in fuzz/targets/*.rs; do
-  name=$(basename "$file" .rs)
-  cargo fuzz list | grep -qx "$name" || { echo "$file is not in fuzz/Cargo.toml" >&2; exit 1; }
+  grep -qx "$(basename "$file" .rs)" <<<"$targets" || { echo "$file is not in fuzz/Cargo.toml" >&2; exit 1; }
 done
-for target in $(cargo fuzz list); do
+for target in $targets; do
   echo "-- $target"
   cargo fuzz run --sanitizer none "$target" -- -max_total_time="$seconds" -max_len=4096 -print_final_stats=1 2>&1 |
     grep -aE '^(error|warning: unused|stat::(number_of_executed_units|average_exec_per_sec)|thread |SUMMARY|Base64)|panicked'
