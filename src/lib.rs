@@ -63,6 +63,7 @@
 
 pub mod cli;
 pub mod config;
+pub mod diag;
 pub mod failure;
 pub mod journal;
 pub mod net;

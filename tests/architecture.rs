@@ -7,9 +7,18 @@ use std::path::{Path, PathBuf};
 
 /// Module → what it may import of this crate.
 const MAY_USE: &[(&str, &[&str])] = &[
-    ("cli", &["cli", "config", "journal", "net", "proxy", "wire", "worker"]),
+    (
+        "cli",
+        &[
+            "cli", "config", "diag", "journal", "net", "proxy", "render", "secret", "target",
+            "wire", "worker",
+        ],
+    ),
     ("config", &["config", "net", "proxy", "secret", "target"]),
     ("proxy", &["failure", "journal", "net", "proxy", "secret", "target", "wire", "worker"]),
+    // proxy and diag never import each other.
+    ("diag", &["diag", "failure", "net", "secret", "target", "wire"]),
+    ("render", &["diag", "failure", "render", "target"]),
     ("net", &["failure", "net", "secret", "target", "wire", "worker"]),
     ("wire", &["secret", "target", "wire"]),
     ("journal", &["worker"]),
@@ -28,6 +37,14 @@ const PURE: &[&str] = &[
     "config/table.rs",
     "config/layer.rs",
     "config/convert.rs",
+    "diag/code.rs",
+    "diag/fact.rs",
+    "diag/evidence.rs",
+    "diag/plan.rs",
+    "diag/infer",
+    "diag/diagnosis.rs",
+    "diag/fix.rs",
+    "render",
     "proxy/policy.rs",
     "proxy/destinations.rs",
     "proxy/known_hosts.rs",

@@ -1,0 +1,3 @@
+//! Diagnosing: facts, then reasons, then words; three layers that do not know each other.
+
+pub mod code;
