@@ -581,3 +581,389 @@ upstream-proxy-down-long =
     If the log speaks of the pin, the other side has a new certificate. Copy the new pin from the log
     over there, and only if you know why it changed:
         docker logs sami-llm-proxy 2>&1 | grep pin
+
+### Beyond the proxy
+
+proxy-dns-broken = the proxy cannot look up any name
+proxy-dns-broken-long =
+    The proxy is there and lets you in, but it answers 502 or 504 for every name: the server where it
+    runs finds no address for anything. Numeric addresses would work through it.
+
+    Looks alike: with target-name-not-found only one name fails. With proxy-no-egress numeric addresses
+    fail as well. Ask the proxy itself; it tests names and connections apart from each other:
+        curl.exe -x http://SERVER:8080 http://sami-proxy.internal/health
+
+    On the server: do names work outside of the container, and inside?
+        getent hosts api.openai.com
+        docker exec sami-llm-proxy nslookup api.openai.com
+        docker exec sami-llm-proxy cat /etc/resolv.conf
+    Only inside they fail: see container-dns-broken.
+    They fail in both places: the name servers of the server itself are broken. Give the proxy others
+    (with the -e and -v that you had):
+        docker rm -f sami-llm-proxy
+        docker run -d --name sami-llm-proxy -p 8080:8080 --restart unless-stopped -e SAMI_PROXY_DNS=1.1.1.1 sami-llm-proxy
+
+proxy-no-egress = the proxy itself cannot get out to the internet
+proxy-no-egress-long =
+    The proxy answers you, but none of its own connections outwards succeeds. You reach the server; the
+    server reaches nobody.
+
+    Looks alike: with target-unreachable a single service is affected. With proxy-dns-broken only names
+    fail and numeric addresses work. This shows which it is:
+        curl.exe -x http://SERVER:8080 http://sami-proxy.internal/health
+
+    On the server: can the server itself get out, without the container?
+        curl -sS --max-time 10 -o /dev/null https://1.1.1.1/ && echo works
+        docker exec sami-llm-proxy wget -q -T 10 -O /dev/null http://1.1.1.1/ && echo works
+    The first works and the second does not: see container-no-egress.
+    Neither works: look for a rule that forbids outgoing connections:
+        sudo iptables -S OUTPUT
+        sudo ufw status verbose
+    At the hosting provider, if the server has no such rule: outgoing traffic may be blocked, because the
+    traffic of the month is used up, a bill is unpaid, or a firewall there has outbound rules. Ask them.
+
+target-name-not-found = there is no such name: { $target }
+target-name-not-found-long =
+    The proxy works and asked for the address of this service, and the answer was: there is no such
+    name. Other names work.
+
+    Looks alike: proxy-dns-broken, where no name works at all. To tell them apart, ask an independent
+    name server, with the name in question in the place of api.openai.com:
+        nslookup api.openai.com 1.1.1.1
+
+    In Sami: look at the address of the service (Base URL) for typing mistakes; compare it with the
+    documentation of the service. An address that exists only inside a company's or home network can't
+    be found by a proxy out on the internet.
+
+target-unreachable = the proxy gets no connection to { $target }
+target-unreachable-long =
+    The proxy works and found the address of the service, but its connection there got no answer. Other
+    services can be reached. Either the service is down, or it drops packets from your server's network,
+    or something between the two is broken.
+
+    Looks alike: with proxy-no-egress no service can be reached. With target-refused the service's
+    machine says no at once, instead of keeping silent.
+
+    On the server: the same without the proxy, over IPv4 and over IPv6:
+        curl -4 -v --max-time 15 https://api.openai.com/
+        curl -6 -v --max-time 15 https://api.openai.com/
+    It works: restart the proxy and try again.
+        docker restart sami-llm-proxy
+    Only -4 works: let the proxy use IPv4 alone:
+        docker rm -f sami-llm-proxy
+        docker run -d --name sami-llm-proxy -p 8080:8080 --restart unless-stopped -e SAMI_PROXY_PREFER_FAMILY=ipv4-only sami-llm-proxy
+    Neither works: look at the service's status page, wait, or take a server in another network.
+
+target-refused = { $target } refuses the connection
+target-refused-long =
+    The proxy reached the machine of the service, and that machine said at once: nobody is at this port.
+    The way is fine up to the very end.
+
+    Looks alike: target-unreachable, where nothing answers; port-refused, where it is your own server
+    that refuses.
+
+    In Sami: check the address and the port of the service (Base URL). LLM services live on port 443; an
+    http:// in place of https:// or a port such as :8000 is often the mistake.
+    On the server, see whether it is the same without the proxy:
+        curl -v --max-time 15 https://api.openai.com/
+    If it is refused there as well and the address is right, the service is down. Wait.
+
+target-tls-reset = the connection to { $target } breaks at the start of encryption
+target-tls-reset-long =
+    The proxy made the connection, but it was broken off just when encryption was about to begin. At
+    that moment the name of the service is readable on the way, and filters act on it. The filter
+    can sit between you and the server, or between the server and the service.
+
+    To find out where, try the same on the server, without the proxy:
+        curl -v --max-time 15 https://api.openai.com/
+    It works there: the filter is between you and the server. Encrypt that way as connect-filtered
+    describes; then no name can be read.
+    It breaks there, too: the filter is at the hosting or in its country, or the service itself hangs up.
+    A server in another country helps, or with another hosting.
+
+    Looks alike: a reset for every service, harmless ones too, is no filter on names. Compare:
+        curl.exe -v --max-time 15 -x http://SERVER:8080 https://example.com/
+    After a break wait three minutes before you repeat; some filters then block everything for a while.
+
+target-tls-stalled = encryption with { $target } begins and does not get on
+target-tls-stalled-long =
+    The connection to the service is made, and then the exchange of keys stops: no error, no answer. Two
+    causes are usual: large packets get lost on the way while small ones pass (see mtu-black-hole), or a
+    filter drops packets that name this service (see target-tls-reset, which breaks instead).
+
+    To tell them apart: do other services work through the same proxy?
+        curl.exe -v --max-time 15 -x http://SERVER:8080 https://example.com/
+        curl.exe -v --max-time 15 -x http://SERVER:8080 https://api.openai.com/
+    All of them hang: large packets. Only this one hangs: a filter, or the service.
+    On the server, without the proxy and from inside the container:
+        curl -v --max-time 15 https://api.openai.com/
+        docker exec sami-llm-proxy wget -T 15 -O /dev/null https://example.com/
+    If it hangs in the container only, see container-mtu. If it hangs in both, a server elsewhere helps.
+    If it hangs only from home, encrypt the way to the server, as connect-filtered describes.
+
+target-cert-untrusted = nobody vouches for the certificate of { $target } (issuer: { $issuer })
+target-cert-untrusted-long =
+    A certificate is the identity card of a site. This one was not issued by anybody whom computers
+    trust. Either the site made it by itself, or somebody stands in between and shows one of their own.
+
+    Looks alike: with tls-intercepted Windows trusts the issuer (an antivirus or a company has installed
+    itself there). In a network with a sign-in page it is captive-portal.
+    On the server, see who issued what it gets without the proxy:
+        openssl s_client -connect api.openai.com:443 -servername api.openai.com </dev/null | grep issuer
+    The same odd issuer: it is the site itself, or somebody at the hosting. Another, well-known issuer:
+    somebody between you and the server, or on your computer, is in between.
+
+    If it is a site of your own or your company's: have its certificate put into Windows (Trusted Root
+    Certification Authorities). Otherwise don't use this way: your key would fall into strange hands.
+    Never switch off the verification of certificates.
+
+tls-intercepted = encrypted traffic is opened on the way by { $issuer }
+tls-intercepted-long =
+    The certificate was not issued by a public authority but by a program or device that has put its own
+    root certificate into this Windows: an antivirus (Kaspersky, ESET, Avast, AVG, Bitdefender, AdGuard,
+    Dr.Web) or a company's gateway (Zscaler, Netskope, Fortinet, Palo Alto, Cisco, Sophos). It reads
+    along. Browsers accept that; programs with their own list of trusted roots report a certificate error.
+
+    Looks alike: with target-cert-untrusted Windows does not trust the issuer either. On the server, the
+    same site shows its true issuer:
+        openssl s_client -connect api.openai.com:443 -servername api.openai.com </dev/null | grep issuer
+
+    On Windows, who has installed roots of their own for this user:
+        certutil -store -user root
+    Antivirus: in its settings find "encrypted connections scanning", "HTTPS scanning" or "web shield" and
+    exclude your application or the service. Company: ask the administrator for an exception; or give
+    the application the company's root certificate, if it has a field for that.
+    Never switch off the verification of certificates instead.
+
+target-cert-expired = the certificate of { $target } has expired
+target-cert-expired-long =
+    Every certificate is valid until a certain day, and for this one, by the clock of your computer, that
+    day is over. Big services hardly ever let it happen; so look at the clock first.
+
+    Looks alike: a wrong clock makes certificates of all sites "expired" (clock-skew); a really expired
+    one belongs to one site only. Compare date and time with a watch or telephone:
+        Get-Date
+    On the server, the dates of the certificate as it is seen from there:
+        openssl s_client -connect api.openai.com:443 -servername api.openai.com </dev/null | openssl x509 -noout -dates
+
+    On Windows, if the clock is wrong (as administrator):
+        w32tm /resync
+    If the clock is right, only the owner of the site can mend it. Wait or write to them; don't switch
+    off the verification of certificates.
+
+target-cert-not-yet-valid = the certificate of { $target } becomes valid only in the future
+target-cert-not-yet-valid-long =
+    By the clock of your computer this certificate is not valid yet. In nearly all cases the clock is
+    behind: an empty battery on the mainboard, a virtual machine that was asleep, a wrong year.
+
+    Looks alike: with clock-skew the same happens with all sites. If it is one site only, its new
+    certificate really is too fresh, and it helps to wait some hours.
+
+    On Windows, compare with a watch or telephone, then set the clock by the internet (as administrator):
+        Get-Date
+        w32tm /resync
+    "The service has not been started" is the answer? Then:
+        Start-Service w32time
+        w32tm /resync
+
+target-cert-name = the certificate of { $target } was issued for another name
+target-cert-name-long =
+    Somebody answers with a valid certificate, but for another site. You are not where you wanted to be:
+    the address was wrong or forged, a filter shows its own page, or the site is badly set up.
+
+    Looks alike: in a network with a sign-in page this happens with every site (captive-portal); with
+    proxy-name-poisoned the address behind the name is false. Compare what the server gets:
+        openssl s_client -connect api.openai.com:443 -servername api.openai.com </dev/null | grep subject
+
+    In Sami: check the address of the service (Base URL) letter by letter. A numeric address in place of
+    a name leads to this, too, because certificates are issued for names.
+    If the server gets the right certificate and you don't, somebody between you and the server is in
+    between: encrypt that way as connect-filtered describes. Don't switch off the verification.
+
+clock-skew = the clock is wrong by { $seconds } seconds
+clock-skew-long =
+    The clock of your computer or of the server is off by more than five minutes. Then certificates of all
+    sites seem "expired" or "not yet valid", keys and sign-ins are refused, and the times in logs do not
+    fit together.
+
+    Looks alike: if it is one single site, its certificate is really out of date (target-cert-expired).
+
+    On Windows (as administrator). The first line shows the difference to true time:
+        w32tm /stripchart /computer:time.windows.com /samples:3 /dataonly
+        w32tm /resync
+    Or: Settings, Time & language, Date & time, set time automatically, Sync now. Check the time zone.
+    On the server; a container uses the clock of its server, so there is nothing to do in Docker:
+        timedatectl
+        sudo timedatectl set-ntp true
+
+target-region-blocked = { $target } does not serve the country of your server
+target-region-blocked-long =
+    Everything works technically; the service was reached and answered. But it refuses requests from the
+    country it believes your server to be in. What counts is the address of the server, not yours:
+    - OpenAI: 403, "unsupported_country_region_territory";
+    - Gemini: 400, "User location is not supported for the API use."
+
+    Looks alike: 401 is about the key, 429 about too many requests. And if the application goes past the
+    proxy, it is your own country that is refused (see app-bypasses-proxy). The address that services see:
+        curl.exe -x http://SERVER:8080 http://sami-proxy.internal/health
+
+    On the server: IPv4 and IPv6 may be counted to different countries. Try IPv4 alone:
+        docker rm -f sami-llm-proxy
+        docker run -d --name sami-llm-proxy -p 8080:8080 --restart unless-stopped -e SAMI_PROXY_PREFER_FAMILY=ipv4-only sami-llm-proxy
+    At the hosting provider: if that changes nothing, take a server in a country that the service lists
+    as supported. Some ranges of addresses are refused inside good countries, too; then another hosting
+    in the same country helps.
+
+target-challenged = { $target } asks for proof that you are human (captcha)
+target-challenged-long =
+    The service was reached, but instead of an answer it sends a page with a riddle (captcha) or a check
+    of the browser; Google leads to a page /sorry/. The address of your server is suspicious to it,
+    because addresses of hostings are often used by robots. The proxy works.
+
+    Looks alike: target-region-blocked names the country in its answer; target-rate-limited says 429
+    without a riddle and goes away by itself. Google gives both; this small address shows that the way
+    as such works (the answer must be 204):
+        curl.exe -i --max-time 15 -x http://SERVER:8080 https://www.google.com/generate_204
+
+    On the server: with IPv6 this happens more often. Let the proxy use IPv4:
+        docker rm -f sami-llm-proxy
+        docker run -d --name sami-llm-proxy -p 8080:8080 --restart unless-stopped -e SAMI_PROXY_PREFER_FAMILY=ipv4-only sami-llm-proxy
+    At the hosting provider: another address for the server, or another hosting.
+    APIs with a key seldom ask for a captcha: if only www.google.com does it and your LLM service
+    answers, there is nothing to mend.
+
+target-rate-limited = { $target } says: too many requests (429)
+target-rate-limited-long =
+    The service was reached and answers 429: too many requests in a short time, or the quota of your key
+    is used up. The proxy has nothing to do with it; the answer comes from the service.
+
+    Looks alike: 503 from the proxy itself (proxy-overloaded) carries the words "sami-proxy" in the field
+    Proxy-Status. With target-challenged there is a captcha as well.
+
+    In Sami: wait as long as the field Retry-After says; send fewer requests at once; look at limits and
+    balance in your account with the service.
+    On the server, if you send next to nothing yourself: do strangers use your proxy?
+        docker logs --tail 200 sami-llm-proxy
+    If there are addresses that you don't know, set a user name and a password (see open-proxy).
+
+target-http-error = { $target } answers with the error { $status }
+target-http-error-long =
+    The way is fine from end to end; the service itself reports an error. What the numbers mean:
+    - 400: the request is malformed; 404: wrong address or model name;
+    - 401: the key is missing or wrong. For the doctor, which has no key, that counts as success;
+    - 403: forbidden for this key, or for the country of your server (see target-region-blocked);
+    - 500, 502, 503, 529: trouble inside the service.
+
+    Looks alike: 502, 503 and 504 can also come from the proxy. Its answers have a field Proxy-Status
+    that begins with "sami-proxy". See who speaks:
+        curl.exe -i --max-time 15 -x http://SERVER:8080 https://api.openai.com/v1/models
+
+    In Sami: compare key, model and address (Base URL) with the documentation of the service.
+    With 5xx: look at the status page of the service and wait.
+
+### Quality of the way
+
+mtu-black-hole = large packets get lost on the way, small ones pass
+mtu-black-hole-long =
+    Every way has a largest size of packet. If a device on it can't pass a large one on and does not say
+    so, large packets vanish: connections are made, small answers come, but pages, encryption or long
+    texts hang. Typical with VPN, PPPoE (DSL), mobile internet and some hostings.
+
+    Looks alike: with tunnel-freezes the first 12 to 34 kilobytes do come, then it stops; here not a
+    single full packet comes. Test the size: 1372 must pass, 1472 is the full size.
+        ping -f -l 1372 SERVER
+        ping -f -l 1472 SERVER
+    The second fails and the first passes: that is it. (If both fail, the server may just not answer
+    ping.)
+
+    On Windows (as administrator); take the name of your connection from the first line:
+        netsh interface ipv4 show subinterfaces
+        netsh interface ipv4 set subinterface "Ethernet" mtu=1400 store=persistent
+    On the server, for Docker as well; take the name of its network card (here eth0) from ip link:
+        sudo ip link set eth0 mtu 1400
+        sudo iptables -t mangle -A FORWARD -p tcp --tcp-flags SYN,RST SYN -j TCPMSS --clamp-mss-to-pmtu
+
+tunnel-freezes = connections freeze after about { $kilobytes } KB
+tunnel-freezes-long =
+    Short answers arrive, but every longer one stops at the same place, after some 12 to 34 kilobytes, and
+    nothing more comes. That is the mark of a filter: some internet providers let only the first packets
+    of a connection to foreign hostings through. Uploading stops the same way.
+
+    Looks alike: with mtu-black-hole not even the first full packet comes. A service that hangs stops
+    here and there, not always at the same size and not for all services. Test with the proxy alone, no
+    service involved; 262144 bytes must arrive:
+        curl.exe --max-time 30 -o NUL -x http://SERVER:8080 "http://sami-proxy.internal/bytes?n=262144"
+    The same over the mobile internet of your phone: if it works there, your internet provider does it.
+
+    On the server: try another port first, 443 (with the -e and -v that you had; enter 443 in Sami):
+        docker rm -f sami-llm-proxy
+        docker run -d --name sami-llm-proxy -p 443:8080 --restart unless-stopped sami-llm-proxy
+    At the hosting provider: if that changes nothing, another address, another hosting or another
+    country. Whole ranges of addresses are affected, so a neighbouring address seldom helps.
+
+tunnel-cut-idle = a silent connection is cut after { $seconds } seconds
+tunnel-cut-idle-long =
+    While a model thinks, nothing is sent for a while. Something on the way forgets connections that are
+    silent: a router at home, the shared address of a mobile provider, a VPN or a firewall. The answer
+    then never arrives, or an error comes at the next word.
+
+    Looks alike: the proxy itself may have been told to end silent connections (normally it never does).
+    Its log then says ended=proxy/timeout for such a connection. See what it was told:
+        docker logs --tail 50 sami-llm-proxy
+        docker inspect sami-llm-proxy | grep TUNNEL_IDLE_TIMEOUT
+    If a line appears, start the container again without that setting.
+
+    sami-proxy sends a sign of life every 45 seconds over every connection. If it is cut all the same,
+    the device forgets sooner, or another proxy stands in between:
+    - on Windows: try without VPN; try another network (mobile internet); update the router;
+    - in Sami: switch on streaming of answers, if there is such a setting, so that silences are short.
+
+stream-buffered = answers arrive in lumps instead of word by word
+stream-buffered-long =
+    LLM services send their answer piece by piece. Something on the way collects the pieces and hands them
+    on together: you see nothing for a long time and then everything at once, or a timeout. sami-proxy
+    passes on every piece at once.
+
+    Looks alike: a slow model has pauses too, but the pieces come one by one. Test with the proxy alone;
+    five lines must appear one after another, not all at the end:
+        curl.exe -N -x http://SERVER:8080 "http://sami-proxy.internal/stream?events=5&interval_ms=1000"
+    On the server, to see whether it is smooth there:
+        curl -N -x http://127.0.0.1:8080 "http://sami-proxy.internal/stream?events=5&interval_ms=1000"
+
+    On Windows: smooth on the server but not at home? Usually an antivirus that checks web traffic
+    collects it, or a company's gateway. Exclude your application there, or try without it for a minute.
+    On the server: lumps there as well? Something stands before the proxy, such as nginx or a load
+    balancer. Let Sami connect to the proxy's port directly.
+
+link-slow = the way to the proxy is slow: { $kilobytes } KB a second
+link-slow-long =
+    Everything works, but slowly. Texts of models need very little (a few KB a second), so you notice it
+    with pictures, files and long contexts. Either the line is slow as such, or your internet provider
+    slows down this way, or the server is far or busy.
+
+    Looks alike: with link-lossy packets get lost and have to be repeated; here hardly any get lost. Measure
+    the way to the proxy alone, and the server's own way out, in bytes a second:
+        curl.exe -o NUL -w "%{"{"}speed_download{"}"}" -x http://SERVER:8080 "http://sami-proxy.internal/bytes?n=1048576"
+    On the server:
+        curl -o /dev/null -w "%{"{"}speed_download{"}"}" https://www.google.com/
+        docker stats --no-stream sami-llm-proxy
+
+    On Windows: cable instead of Wi-Fi; without VPN; at another time of the day; over mobile internet.
+    If only this way is slow: try another port (443), a server that is nearer, or another hosting.
+
+link-lossy = { $percent } % of the packets to the proxy get lost
+link-lossy-long =
+    A part of the packets does not arrive and has to be sent again. Connections are made with delays of a
+    second or more, answers stutter, and now and then one breaks.
+
+    Looks alike: a filter (connect-filtered) hits certain names and always the same ones; loss hits
+    everything at random. Where does it get lost? Ping the router ("Default Gateway") and the server:
+        ipconfig
+        ping -n 30 192.168.1.1
+        ping -n 30 SERVER
+
+    On Windows: loss already on the way to the router means Wi-Fi or cable. Go nearer, use a cable, use the
+    5 GHz band, restart the router.
+    No loss to the router, but to the server: your internet provider or the hosting. Note the times and
+    results and write to both; try over mobile internet. If only this server is affected, take one
+    elsewhere.
