@@ -967,3 +967,702 @@ link-lossy-long =
     No loss to the router, but to the server: your internet provider or the hosting. Note the times and
     results and write to both; try over mobile internet. If only this server is affected, take one
     elsewhere.
+
+### Server: Docker
+
+docker-not-running = Docker is not running on the server
+docker-not-running-long =
+    The Docker service does not answer. Without it no container can be started or looked at. (Containers
+    that ran before may even go on working for those outside, while nothing answers on the server.)
+
+    Looks alike: docker-no-permission. There Docker runs, and only this user may not talk to it; with
+    sudo it works.
+
+    On the server:
+        sudo systemctl start docker
+        sudo systemctl enable docker
+        docker ps -a
+    If it does not start, the reason stands in its log; a full disk (see disk-full) is a frequent one:
+        sudo journalctl -u docker -n 50 --no-pager
+        df -h
+
+docker-no-permission = this user may not talk to Docker
+docker-no-permission-long =
+    Docker runs, but belongs to the administrator, and the present user is not in the group "docker". The
+    message is "permission denied ... docker.sock". The proxy may work perfectly; only looking is forbidden.
+
+    Looks alike: docker-not-running, where sudo does not help either.
+
+    On the server: put sudo before every docker command ...
+        sudo docker ps -a
+    ... or join the group once, then log out and in again (members of it may do everything on the server):
+        sudo usermod -aG docker USER
+
+container-missing = there is no container { $container } on this server
+container-missing-long =
+    Docker runs, but has no container of the proxy, not even a stopped one. It was never created here, or
+    was removed, or has another name, or you are on another server.
+
+    Looks alike: container-stopped. That one exists, but plain "docker ps" hides it; -a shows all:
+        docker ps -a
+        docker images
+
+    On the server, in the folder with the source of sami-proxy. The first command builds the image, the
+    second starts it:
+        docker build -t sami-llm-proxy .
+        docker run -d --name sami-llm-proxy -p 8080:8080 --restart unless-stopped sami-llm-proxy
+    On the open internet give it a user name and a password, too: -e SAMI_PROXY_AUTH=USER:PASSWORD before
+    the last word.
+
+container-stopped = the container { $container } is not running ({ $status })
+container-stopped-long =
+    The container exists but has ended or was never started. Its exit code says how:
+    - 0 or 143: it was stopped in the regular way;
+    - 2: the proxy found a mistake in its settings; the log names it in one line;
+    - 125, 126, 127: Docker could not start the program;
+    - 137: it was killed, by docker stop, docker kill or lack of memory (container-oom-killed);
+    - "Created": it could never start, mostly because the port is taken (port-taken).
+
+    On the server, look at the reason first, then start it:
+        docker ps -a --filter name=sami-llm-proxy
+        docker logs --tail 50 sami-llm-proxy
+        docker inspect sami-llm-proxy | grep -i -A1 error
+        docker start sami-llm-proxy
+    It stays stopped after a restart of the server? Then it was created without --restart:
+        docker update --restart unless-stopped sami-llm-proxy
+    If the settings are wrong, create it anew with the right ones (docker rm -f, then docker run).
+
+container-restarting = the container { $container } keeps crashing and restarting ({ $count } times)
+container-restarting-long =
+    The proxy starts, ends at once, and Docker starts it again, over and over. From outside the port is
+    open one moment and refuses the next. docker ps may show "Up" if you look at the right moment.
+
+    Looks alike: a bad line gives sporadic failures, too; here the time behind "Up" never grows:
+        docker ps -a --filter name=sami-llm-proxy
+        docker inspect sami-llm-proxy | grep RestartCount
+
+    On the server, the reason stands in the last lines of the log:
+        docker logs --tail 50 sami-llm-proxy
+    - "error: ..." with the name of a setting: correct it and create the container anew;
+    - "exec format error": wrong-architecture;
+    - nothing, and OOMKilled is true: container-oom-killed.
+        docker inspect sami-llm-proxy | grep OOMKilled
+    Anew, with the -e and -v that you had:
+        docker rm -f sami-llm-proxy
+        docker run -d --name sami-llm-proxy -p 8080:8080 --restart unless-stopped sami-llm-proxy
+
+container-paused = the container { $container } is paused
+container-paused-long =
+    Somebody has frozen the container with "docker pause". The server's system still accepts connections
+    for it and confirms your requests, but no answer ever comes.
+
+    Looks alike: a proxy that hangs behaves the same from outside (silent-peer). The difference is the
+    word "(Paused)":
+        docker ps --filter name=sami-llm-proxy
+
+    On the server:
+        docker unpause sami-llm-proxy
+
+container-oom-killed = the container { $container } was killed for lack of memory
+container-oom-killed-long =
+    The server or the limit of the container had no memory left, and the system ended the proxy by force
+    (exit code 137, OOMKilled true). Connections broke off at that moment.
+
+    Looks alike: code 137 with OOMKilled false is no lack of memory, but docker stop or docker kill.
+        docker inspect sami-llm-proxy | grep -E "OOMKilled|ExitCode"
+
+    On the server, who needs the memory, and is there a limit (0 means none)?
+        free -h
+        docker stats --no-stream
+        docker inspect sami-llm-proxy | grep Memory
+    A limit that is too low can be raised while it runs:
+        docker update --memory 256m --memory-swap 512m sami-llm-proxy
+    If the server itself is short of memory, see memory-short. If connections are counted in thousands and
+    are not yours, see open-proxy.
+
+container-unhealthy = Docker reports the container { $container } as unhealthy
+container-unhealthy-long =
+    Docker asks the container regularly whether it is well, and the answer has been no, or none, three
+    times. That may be the proxy's fault or the fault of the question: when a container is made with its
+    own --health-cmd which the image does not have, it is "unhealthy" although everything works.
+
+    To tell them apart, ask by another way; "ok" means that the proxy is well and the question is wrong:
+        docker exec sami-llm-proxy sami-proxy healthcheck && echo ok
+        curl --max-time 5 http://127.0.0.1:8080/healthz
+
+    On the server, see what the check says:
+        docker inspect sami-llm-proxy | grep -A20 Health
+        docker logs --tail 50 sami-llm-proxy
+    If the proxy does not answer:
+        docker restart sami-llm-proxy
+    If only the question is wrong: create the container without --health-cmd; the image brings its own
+    check. It asks at SAMI_PROXY_LISTEN, so give a different port by that variable and not by --listen.
+
+wrong-architecture = the image was built for another processor ({ $other })
+wrong-architecture-long =
+    The image has a program for another kind of processor than the server's: for ARM (aarch64, arm64) in
+    place of Intel/AMD (x86_64, amd64) or the other way round. docker run succeeds, and the container ends
+    at once; its log says "exec format error".
+
+    Looks alike: container-stopped and container-restarting have other words in the log. Compare the two:
+        docker logs --tail 5 sami-llm-proxy
+        docker image inspect sami-llm-proxy | grep Architecture
+        uname -m
+
+    On the server: build the image there, in the folder with the source. It then fits by itself:
+        docker rm -f sami-llm-proxy
+        docker build -t sami-llm-proxy .
+        docker run -d --name sami-llm-proxy -p 8080:8080 --restart unless-stopped sami-llm-proxy
+    Or on your own computer for the server (amd64 for x86_64, arm64 for aarch64):
+        docker buildx build --platform linux/amd64 -t sami-llm-proxy .
+
+port-not-published = the container { $container } has no port open to the outside
+port-not-published-long =
+    The proxy runs in its container, but Docker does not lead any port of the server to it: -p was
+    forgotten when it was created. From outside the server refuses at once.
+
+    Looks alike: with port-published-loopback-only there is a port, but only for the server itself;
+    with listener-missing the port is there and nobody behind it. Empty output of the first line is this:
+        docker port sami-llm-proxy
+        docker ps --filter name=sami-llm-proxy
+
+    On the server: a port can't be added later. Create the container anew (with the -e and -v that you
+    had):
+        docker rm -f sami-llm-proxy
+        docker run -d --name sami-llm-proxy -p 8080:8080 --restart unless-stopped sami-llm-proxy
+
+port-published-loopback-only = the port is published on 127.0.0.1 only, so nobody outside reaches it
+port-published-loopback-only-long =
+    Docker leads port 8080 to the proxy, but only for connections that begin on the server itself
+    (127.0.0.1). There every test succeeds, and from outside the server refuses.
+
+    Looks alike: listener-loopback-only, where docker port shows 0.0.0.0, but the proxy in the container
+    listens on 127.0.0.1. Here docker port shows 127.0.0.1:
+        docker port sami-llm-proxy
+
+    On the server: create the container anew with -p 8080:8080, without an address before it (and with the
+    -e and -v that you had):
+        docker rm -f sami-llm-proxy
+        docker run -d --name sami-llm-proxy -p 8080:8080 --restart unless-stopped sami-llm-proxy
+    If it is 127.0.0.1 all the same, Docker has that as its default. Remove the line with "ip" and restart:
+        cat /etc/docker/daemon.json
+        sudo systemctl restart docker
+
+port-published-elsewhere = the proxy is published at { $other }, not at port { $port }
+port-published-elsewhere-long =
+    Docker publishes the proxy, but elsewhere: at another port of the server, at one particular address of
+    it, or it leads to a port in the container where the proxy does not listen. The last one looks perfect
+    in docker ps (8080->3128), and yet the container refuses.
+
+    The rule is -p OUTER:INNER. The outer port is what you enter in Sami; the inner one is where the proxy
+    listens in its container, 8080 unless you set something else. Compare:
+        docker port sami-llm-proxy
+        docker exec sami-llm-proxy netstat -tln
+
+    In Sami: if only the outer port differs, simply enter that one.
+    On the server, otherwise create it anew (with the -e and -v that you had):
+        docker rm -f sami-llm-proxy
+        docker run -d --name sami-llm-proxy -p 8080:8080 --restart unless-stopped sami-llm-proxy
+
+container-network-mode = the container's network ({ $other }) does not let its port out
+container-network-mode-long =
+    The container was created with a network in which -p has no effect, and Docker does not object aloud:
+    - none: no network at all;
+    - an "internal" network: no way in from outside, and none out;
+    - host: -p is ignored, the proxy uses the server's port directly. That may work, but now the server's
+      firewall (ufw) applies.
+
+    Looks alike: port-not-published has an ordinary network and no -p. This shows the network:
+        docker inspect sami-llm-proxy | grep NetworkMode
+        docker network ls
+
+    On the server, with host it may suffice to open the firewall:
+        sudo ufw allow 8080/tcp
+    Otherwise create it anew with the ordinary network (and the -e and -v that you had); connecting it to
+    another network later does not publish the port:
+        docker rm -f sami-llm-proxy
+        docker run -d --name sami-llm-proxy -p 8080:8080 --restart unless-stopped sami-llm-proxy
+
+### Server: listening
+
+listener-missing = nothing listens on port { $port } here
+listener-missing-long =
+    On this machine, or in this container, no program waits at the proxy's port. The proxy does not run,
+    has just ended, or was started with another port.
+
+    Looks alike: listener-other-port (it runs, but elsewhere) and listener-loopback-only (it runs, but for
+    itself). The list of all ports that somebody waits at:
+        sudo ss -ltnp
+        docker exec sami-llm-proxy netstat -tln
+
+    On the server with Docker:
+        docker ps -a --filter name=sami-llm-proxy
+        docker logs --tail 50 sami-llm-proxy
+        docker start sami-llm-proxy
+    Without Docker:
+        sami-proxy serve
+
+listener-loopback-only = the proxy listens on 127.0.0.1 only and hears nobody from outside
+listener-loopback-only-long =
+    The proxy was told to listen at 127.0.0.1, the address that every machine has for itself. In a
+    container that means: within the container. A test inside succeeds, and everybody outside is
+    refused. That is the trap in it.
+
+    Looks alike: with port-published-loopback-only Docker has the mistake (docker port shows 127.0.0.1).
+    Here it is the proxy; 127.0.0.1:8080 in this list in place of 0.0.0.0:8080 or :::8080 shows it:
+        docker exec sami-llm-proxy netstat -tln
+        docker inspect sami-llm-proxy | grep -i listen
+
+    On the server: create the container anew without SAMI_PROXY_LISTEN and --listen. What holds by itself
+    is 0.0.0.0:8080, that is, everybody (with the other -e and -v that you had):
+        docker rm -f sami-llm-proxy
+        docker run -d --name sami-llm-proxy -p 8080:8080 --restart unless-stopped sami-llm-proxy
+    Without Docker:
+        sami-proxy serve --listen 0.0.0.0:8080
+
+listener-other-port = the proxy listens on port { $other }, not on { $port }
+listener-other-port-long =
+    The proxy runs, but waits at another port than the one that Docker leads to it, or that you entered.
+    Who comes to the expected port is refused.
+
+    Looks alike: listener-missing, where it does not run at all. See where it waits, and where Docker
+    leads to:
+        docker exec sami-llm-proxy netstat -tln
+        docker port sami-llm-proxy
+
+    On the server: let Docker lead to the right port; after the colon stands the proxy's own port, here
+    3128 as an example (with the -e and -v that you had):
+        docker rm -f sami-llm-proxy
+        docker run -d --name sami-llm-proxy -p 8080:3128 --restart unless-stopped sami-llm-proxy
+    Or take the setting --listen (SAMI_PROXY_LISTEN) out; then it is 8080.
+    In Sami, without Docker: enter the port where it listens.
+
+port-taken = port { $port } is taken by { $other }
+port-taken-long =
+    The proxy or Docker can't have the port, because another program has it already: often an older
+    container of the proxy, a web server, or a control panel. Docker says "port is already allocated"
+    (another container) or "address already in use" (a program outside of Docker).
+
+    Looks alike: not-a-proxy is the same seen from outside: the other program answers.
+
+    On the server, who has it?
+        sudo ss -ltnp "sport = :8080"
+        docker ps -a
+    If it is an old container of the proxy, remove it, with its name, and start the new one:
+        docker rm -f sami-llm-proxy
+        docker run -d --name sami-llm-proxy -p 8080:8080 --restart unless-stopped sami-llm-proxy
+    If the other program must stay, take another outer port and enter it in Sami:
+        docker run -d --name sami-llm-proxy -p 8081:8080 --restart unless-stopped sami-llm-proxy
+
+backlog-overflow = new connections are lost because the waiting line of the port is full
+backlog-overflow-long =
+    The system keeps new connections in a waiting line until the proxy takes them. The line is full, so
+    some attempts get no answer while others succeed. Either very many come at once, or the proxy does not
+    get to take them (processor busy, too few open files).
+
+    Looks alike: link-lossy loses packets of all connections, this only the first packets of new ones. In
+    the line of the port the number under Recv-Q is as great as Send-Q, and the counter grows:
+        ss -ltn "sport = :8080"
+        nstat -az TcpExtListenOverflows
+
+    On the server: is the processor busy, what does the log say, is it a flood of strangers?
+        docker stats --no-stream sami-llm-proxy
+        docker logs --tail 50 sami-llm-proxy
+    A longer line (for a container with --sysctl net.core.somaxconn=4096 in docker run instead):
+        sudo sysctl -w net.core.somaxconn=4096
+        docker restart sami-llm-proxy
+
+fd-limit = the proxy has reached its limit of open files ({ $limit })
+fd-limit-long =
+    Every connection needs an "open file", and a tunnel needs two. The limit for the proxy is reached. New
+    connections are accepted by the system, but nobody serves them; the log speaks of "too many open files".
+
+    Looks alike: with proxy-overloaded the proxy counts by itself and answers 503 politely. With
+    silent-peer it hangs for another reason. The limit in force:
+        docker exec sami-llm-proxy sh -c "ulimit -n"
+        docker logs --tail 50 sami-llm-proxy
+
+    On the server: create it anew with a higher limit (and the -e and -v that you had):
+        docker rm -f sami-llm-proxy
+        docker run -d --name sami-llm-proxy -p 8080:8080 --restart unless-stopped --ulimit nofile=65536 sami-llm-proxy
+    If so many connections are not yours, see open-proxy.
+
+### Server: packets
+
+docker-nat-missing = Docker's rules that lead the port to the container are missing
+docker-nat-missing-long =
+    Docker leads packets to a container by rules in the system's packet filter. Somebody has removed them:
+    "iptables -F", "nft flush ruleset", a restart of nftables or firewalld, or a script that loads saved
+    rules. docker ps still shows the port as if all were well. Then a helper program takes over: the port
+    may go on working, but every client seems to be 172.17.0.1, and ufw applies; or nothing works.
+
+    Looks alike: host-firewall-drop, where the rules are there. Both of these must print something:
+        sudo iptables -t nat -S PREROUTING | grep DOCKER
+        sudo iptables -t nat -S DOCKER | grep 8080
+    If the second prints something and the first does not, the rules are half restored; that happens after
+    "docker restart", and is not enough.
+
+    On the server: only a restart of Docker itself puts everything back. (With Docker's nftables backend
+    look with "sudo nft list ruleset" in place of iptables.)
+        sudo systemctl restart docker
+    Keep your own rules in a file of ufw or in the chain DOCKER-USER, so that loading them does not wipe
+    away Docker's.
+
+ip-forward-off = the server does not pass packets on to its containers (ip_forward is 0)
+ip-forward-off-long =
+    To hand packets from the network to a container the system has to be allowed to forward. That is
+    switched off, mostly by a guide to "hardening" or a file in /etc/sysctl.d. On the server itself
+    127.0.0.1:8080 works; from outside there is silence.
+
+    Looks alike: host-firewall-drop and docker-user-drop are silent, too. 0 here means that it is this:
+        sysctl net.ipv4.ip_forward
+
+    On the server, switch it on for now and for ever:
+        sudo sysctl -w net.ipv4.ip_forward=1
+        echo net.ipv4.ip_forward=1 | sudo tee /etc/sysctl.d/99-docker.conf
+    If it is 0 again after a restart, find the line that does it:
+        grep -rs ip_forward /etc/sysctl.conf /etc/sysctl.d /etc/ufw/sysctl.conf
+
+docker-user-drop = a rule in DOCKER-USER drops the packets for port { $port }
+docker-user-drop-long =
+    DOCKER-USER is the place for one's own rules about containers. A rule there throws the proxy's packets
+    away: a list of countries or addresses, or the block that "ufw-docker" writes into
+    /etc/ufw/after.rules. From outside there is silence, and "ufw allow 8080" does not help.
+
+    Looks alike: host-firewall-drop. Try to connect from home and see which line counts up here (pkts):
+        sudo iptables -L DOCKER-USER -nv --line-numbers
+
+    On the server, with ufw-docker: allow the port of the container (not the outer one):
+        sudo ufw route allow proto tcp from any to any port 8080
+    With a rule of your own: delete it by its number in the list, here 3 as an example:
+        sudo iptables -D DOCKER-USER 3
+    Removing the block from after.rules does not take the rules away that are already in force; restart
+    the server after that.
+
+host-firewall-drop = the server's own firewall drops the packets for port { $port }
+host-firewall-drop-long =
+    The packets arrive at the server, and a rule there throws them away (ufw, iptables, nftables). From
+    outside there is silence. What ufw can do depends on how the proxy runs:
+    - without Docker, or with --network host: ufw decides; "ufw allow" helps;
+    - in Docker, the usual way: ufw has no say about published ports, neither allow nor deny;
+    - Docker 29 and later with its nftables backend: ufw does block, and only "ufw route allow" helps.
+
+    Looks alike: port-filtered by the hosting. Your packets are then not seen on the server at all. Watch
+    while you try from home, and look for lines with [UFW BLOCK]:
+        sudo tcpdump -ni any tcp port 8080
+        sudo journalctl -k --no-pager | grep UFW | tail
+        sudo ufw status verbose
+        docker info | grep -i firewall
+
+    On the server, the first for the case without Docker, the second for Docker with nftables:
+        sudo ufw allow 8080/tcp
+        sudo ufw route allow proto tcp from any to any port 8080
+    If there is no ufw and the policy of FORWARD is DROP without Docker's rules, let it renew them:
+        sudo iptables -S FORWARD
+        sudo systemctl restart docker
+
+client-banned = the server has banned your address { $client }
+client-banned-long =
+    A guard on the server (fail2ban, CrowdSec) has put your address on its list, for instance after several
+    wrong passwords over SSH. Everybody else gets through; for you there is silence or refusal, often on
+    all ports.
+
+    Looks alike: port-filtered by your internet provider. Over the mobile internet of your phone you have
+    another address, and it works in both cases; but only here does the list on the server name you.
+
+    On the server (get in over the phone or the hosting's console in the browser):
+        sudo fail2ban-client status sshd
+        sudo fail2ban-client unban ADDRESS
+        sudo cscli decisions list
+        sudo cscli decisions delete --ip ADDRESS
+    Which of them you need depends on which guard is installed. ADDRESS is your own, as others see it.
+
+conntrack-full = the server's table of connections is full ({ $count } of { $limit })
+conntrack-full-long =
+    The system remembers every connection in a table (conntrack). It is full, so packets of new connections
+    are thrown away: now it works, now it does not, worse under load. The kernel's log says "nf_conntrack:
+    table full, dropping packet".
+
+    Looks alike: link-lossy and backlog-overflow come and go, too. Compare the two numbers:
+        sudo sysctl net.netfilter.nf_conntrack_count net.netfilter.nf_conntrack_max
+        sudo dmesg | grep conntrack | tail
+
+    On the server, a larger table, now and after restarts:
+        sudo sysctl -w net.netfilter.nf_conntrack_max=262144
+        echo net.netfilter.nf_conntrack_max=262144 | sudo tee /etc/sysctl.d/99-conntrack.conf
+    Then find out who has so many connections. If they are strangers, see open-proxy.
+
+reverse-path-filter = the server drops your packets because its answer would go another way
+reverse-path-filter-long =
+    Your packets arrive at the server, but by its table of routes the answer would leave through another
+    network card, or by no way at all. With strict checking (rp_filter) the system then drops the packet;
+    without, the answer gets lost. It happens with two network cards or addresses, or a VPN on the server.
+
+    Looks alike: host-firewall-drop. There a firewall rule counts up. Here this names a wrong card or none
+    (put your own address):
+        ip route get ADDRESS
+        sysctl net.ipv4.conf.all.rp_filter
+        ip rule
+
+    On the server: switch off the VPN there and try again. If that was it, exclude your address, or the
+    proxy's port, from the VPN.
+    Loose checking (2 in place of 1) suffices if the answers do find their way:
+        sudo sysctl -w net.ipv4.conf.all.rp_filter=2
+
+### Server: outward
+
+container-dns-broken = names cannot be looked up inside the container
+container-dns-broken-long =
+    The server finds addresses, its container does not. Docker has handed name servers to the container
+    that don't work there, for instance 127.0.0.53 (which in a container is the container itself), or
+    8.8.8.8, which this hosting blocks.
+
+    Looks alike: container-no-egress, where even numeric addresses can't be reached from the container.
+    Compare the inside and the outside:
+        docker exec sami-llm-proxy cat /etc/resolv.conf
+        docker exec sami-llm-proxy nslookup api.openai.com
+        getent hosts api.openai.com
+
+    On the server, for the proxy alone (with the -e and -v that you had):
+        docker rm -f sami-llm-proxy
+        docker run -d --name sami-llm-proxy -p 8080:8080 --restart unless-stopped -e SAMI_PROXY_DNS=1.1.1.1 sami-llm-proxy
+    For all containers: put the line below into /etc/docker/daemon.json, between curly brackets. If the
+    hosting has name servers of its own, take those.
+        "dns": ["1.1.1.1"]
+        sudo systemctl restart docker
+
+container-no-egress = the container cannot get out, although the server can
+container-no-egress-long =
+    The server itself reaches the internet, its containers don't. Docker's rule that lets containers go out
+    under the server's address (MASQUERADE) is missing, or a rule forbids it, or the container is in an
+    "internal" network.
+
+    Looks alike: proxy-no-egress, where the server can't get out either; container-dns-broken, where
+    only names fail. The first must print something, and the network must not be internal:
+        sudo iptables -t nat -S POSTROUTING | grep MASQUERADE
+        docker inspect sami-llm-proxy | grep NetworkMode
+        docker network inspect bridge | grep Internal
+
+    On the server, let Docker renew its rules, then try:
+        sudo systemctl restart docker
+        docker exec sami-llm-proxy wget -q -T 10 -O /dev/null http://1.1.1.1/ && echo works
+    If it is still silent, look for a rule of your own:
+        sudo iptables -S FORWARD
+        sudo iptables -S DOCKER-USER
+
+container-mtu = the container sends larger packets than the server's network takes ({ $bytes } bytes)
+container-mtu-long =
+    The network card of this server takes smaller packets than usual (1450 or 1400 bytes in place of 1500),
+    and Docker does not adopt that by itself. Containers send too large packets, and these vanish:
+    connections are made, then encryption or longer answers hang. The same command on the server works.
+
+    Looks alike: mtu-black-hole lies on the way to you and affects the server itself, too. Compare the
+    numbers behind "mtu" of the network card and of docker0:
+        ip link
+        curl -v --max-time 15 https://example.com/
+        docker exec sami-llm-proxy wget -T 15 -O /dev/null https://example.com/
+
+    On the server: put this into /etc/docker/daemon.json between curly brackets, with the smaller number:
+        "mtu": 1450
+        sudo systemctl restart docker
+        docker restart sami-llm-proxy
+    A network of your own (docker compose makes one) must be made anew, with the option
+    com.docker.network.driver.mtu set to the same number.
+
+### Server: resources
+
+disk-full = the server's disk is full
+disk-full-long =
+    There is no space left. Docker can't create or start containers ("no space left on device"), logs and
+    updates fail. A running proxy mostly goes on.
+
+    Looks alike: docker-not-running and container-stopped can be consequences of it. 100% in the line of
+    "/" means that it is this; -i counts files, which can also run out:
+        df -h
+        df -i
+
+    On the server: see what Docker uses, and remove images that nobody uses:
+        docker system df
+        docker image prune
+        sudo journalctl --vacuum-size=100M
+    The largest folders, if that does not suffice:
+        sudo du -xh --max-depth=2 / | sort -h | tail -20
+    Then start what has stopped:
+        sudo systemctl restart docker
+        docker start sami-llm-proxy
+
+memory-short = the server has hardly any memory left
+memory-short-long =
+    The memory is used up. Everything gets slow, and the system may end programs by force, the proxy as
+    well. The proxy itself needs little: about 4 MB, and little more than 1 KB for each silent tunnel.
+
+    Looks alike: container-oom-killed with a limit of the container, while the server has plenty. Under
+    "available" stands what is left; then see who needs most:
+        free -h
+        ps aux --sort=-rss | head
+        docker stats --no-stream
+        sudo dmesg | grep -i "out of memory" | tail
+
+    On the server: stop what you don't need. A swap file of 1 GB helps over peaks:
+        sudo fallocate -l 1G /swapfile
+        sudo chmod 600 /swapfile
+        sudo mkswap /swapfile
+        sudo swapon /swapfile
+    At the hosting provider: the next larger server.
+
+### Warnings
+
+open-proxy = anybody in the internet can use this proxy without a password
+open-proxy-long =
+    The proxy serves everybody and reaches every public destination (--open, or everyone is in
+    --trust-client). Such ports are found within hours and used for spam, attacks and other people's
+    traffic; then services ban your address and the hosting switches the server off.
+
+    Looks alike: without a password and without --open sami-proxy lets strangers reach only the built-in
+    LLM services. That is no open proxy and gives no such warning. From a foreign network, an answer 200
+    to this means open:
+        curl.exe -v --max-time 15 -x http://SERVER:8080 https://example.com/
+
+    On the server: a user name and a password, and --open taken out:
+        docker rm -f sami-llm-proxy
+        docker run -d --name sami-llm-proxy -p 8080:8080 --restart unless-stopped -e SAMI_PROXY_AUTH=USER:PASSWORD sami-llm-proxy
+    In Sami: enter both. See in the log who has been there so far:
+        docker logs --tail 200 sami-llm-proxy
+
+cloud-firewall-suspected = all is well on the server; perhaps the hosting's firewall blocks port { $port }
+cloud-firewall-suspected-long =
+    Seen from the server everything is right: the proxy runs, the port is published, no rule of the server
+    is against it. Whether anybody gets as far as the server can't be seen from here. Many hostings have a
+    firewall of their own, which at first lets only SSH in.
+
+    To find out, watch here while you try to connect from home:
+        sudo tcpdump -ni any tcp port 8080
+    Lines with your address: the packets arrive, and this warning does not concern you. None: they are
+    lost before the server.
+
+    At the hosting provider: find Firewall, Security group or Network rules in the control panel, and
+    allow incoming TCP, port 8080, from everywhere (0.0.0.0/0). With AWS it is the security group, with
+    Azure the network security group (NSG), with Google Cloud a VPC firewall rule, with Hetzner and
+    DigitalOcean "Firewalls", with Oracle Cloud the security list and the NSG.
+    Still none? Then see port-filtered about your internet provider.
+
+behind-nat = the server has no public address of its own, only { $other }
+behind-nat-long =
+    The server's network card has a private address (10..., 172.16..., 192.168..., 100.64...). Either the
+    hosting translates a public address to it, one to one, which is usual with AWS, Azure, Google and
+    Oracle and works; or the server has no public address at all, and nobody can reach it from outside.
+
+    To tell them apart, which address do others see? If the control panel shows the same as a public
+    address of this server, all is well:
+        ip -4 addr
+        curl -4 -sS https://api.ipify.org
+
+    Note: behind such a translation the server often can't reach itself by its public address. A test from
+    the server to the public address that ends with a timeout means nothing; test from outside.
+
+    At the hosting provider: if there is no public address, order one (public IP, floating IP) and attach
+    it to this server. At home: forward port 8080 in the router to this machine.
+    In Sami: enter the public address, never the private one.
+
+public-address-differs = others see this server as { $other }, not as { $host }
+public-address-differs-long =
+    The server goes out under another address than the one where you reach it. Services judge (country,
+    limits, lists of allowed addresses) by the outgoing one. That can be intended: several addresses,
+    a VPN on the server, a parent proxy, IPv6 beside IPv4.
+
+    Looks alike: with behind-nat the server's card has a private address and both public ones are equal.
+    The outgoing addresses, first by IPv4, then by IPv6:
+        curl -4 -sS https://api.ipify.org
+        curl -6 -sS https://api6.ipify.org
+
+    On the server: if it is not intended, look for a VPN and for several addresses:
+        ip route get 1.1.1.1
+        ip addr
+    In Sami: nothing to do, if everything works. Where a service has a list of allowed addresses, enter the
+    outgoing one.
+
+client-address-hidden = the proxy sees all clients as { $client }, the address of Docker
+client-address-hidden-long =
+    Docker hands connections on by a helper program, and the proxy sees the helper's address (such as
+    172.17.0.1) in place of the client's. Lists of addresses (--allow-client, --trust-client) then fit
+    everybody or nobody, and the log can't tell clients apart. Two causes are usual: Docker's rules were
+    removed from the packet filter, or the client comes over IPv6 to a container without IPv6.
+
+    To tell them apart; if the first prints nothing, the rules are missing:
+        sudo iptables -t nat -S PREROUTING | grep DOCKER
+        docker logs --tail 20 sami-llm-proxy
+
+    On the server, if the rules are missing:
+        sudo systemctl restart docker
+    If it is IPv6: enter the IPv4 address of the server in Sami, or switch on IPv6 in Docker's network.
+    In any case a user name and a password are surer than addresses (SAMI_PROXY_AUTH). Never put
+    172.17.0.1 into --trust-client here: everybody would be trusted.
+
+system-proxy-differs = Windows itself is set to another proxy: { $other }
+system-proxy-differs-long =
+    The proxy settings of Windows name another proxy than the one that was checked here. Programs that
+    follow Windows (browsers, many applications) go there. If nothing listens there, for instance after a
+    VPN program has ended, they fail, although your proxy is in order.
+
+    Looks alike: app-bypasses-proxy, where an application uses no proxy at all. See what is set (1 behind
+    ProxyEnable means on), for Windows services, and in variables:
+        reg query "HKCU\Software\Microsoft\Windows\CurrentVersion\Internet Settings"
+        netsh winhttp show proxy
+        Get-ChildItem Env:*proxy*
+
+    On Windows: Settings, Network & internet, Proxy. Enter your proxy there or switch it off:
+        reg add "HKCU\Software\Microsoft\Windows\CurrentVersion\Internet Settings" /v ProxyEnable /t REG_DWORD /d 0 /f
+    AutoConfigURL is the address of a script which decides for each site; it may win over the rest. If you
+    don't know it, switch "Use setup script" off.
+    In Sami: its own proxy settings do not depend on those of Windows.
+
+app-bypasses-proxy = the application goes past the proxy
+app-bypasses-proxy-long =
+    The proxy works, but the application does not use it: services see your own address, and the proxy's
+    log shows no line while you work. The application has its own settings or none, or the service is on
+    a list of exceptions.
+
+    Looks alike: a broken proxy gives errors of the proxy, and its log has lines. Watch the log on the
+    server, and use the application meanwhile:
+        docker logs -f --tail 0 sami-llm-proxy
+
+    In Sami: type http, host and port of the proxy must be entered and switched on. Restart it after that.
+    On Windows: exceptions (ProxyOverride, NO_PROXY) must not name the service; see both with:
+        reg query "HKCU\Software\Microsoft\Windows\CurrentVersion\Internet Settings" /v ProxyOverride
+        Get-ChildItem Env:*proxy*
+    Programs of another kind (WinHTTP) have a setting of their own; this copies that of Windows to it (as
+    administrator):
+        netsh winhttp import proxy source=ie
+
+ipv6-broken = IPv6 is there but does not work, so every connection begins with a wait
+ipv6-broken-long =
+    Your proxy's name has an IPv6 address as well, or the service has, and IPv6 in your network leads
+    nowhere. Programs try it first and turn to IPv4 after a fraction of a second up to two seconds; some
+    do not turn at all. Everything feels slow at the beginning.
+
+    Looks alike: if IPv6 is refused at once and not silent, your network is fine and only the server does
+    not offer it. Compare:
+        curl.exe -4 -sS -o NUL -w "%{"{"}time_connect{"}"}" http://SERVER:8080/healthz
+        curl.exe -6 -sS -o NUL -w "%{"{"}time_connect{"}"}" http://SERVER:8080/healthz
+
+    In Sami: enter the IPv4 address of the server instead of its name.
+    Or remove the AAAA entry of the name at your domain's DNS, if the server has no working IPv6.
+    On the server, if it is the proxy's own way out that is broken (with the -e and -v that you had):
+        docker rm -f sami-llm-proxy
+        docker run -d --name sami-llm-proxy -p 8080:8080 --restart unless-stopped -e SAMI_PROXY_PREFER_FAMILY=ipv4 sami-llm-proxy
+
+egress-datacenter-refused = { $target } does not welcome addresses of hostings such as your server's
+egress-datacenter-refused-long =
+    Some services treat addresses of data centres with suspicion, because robots live there: they ask for a
+    captcha, answer 403, or count requests more strictly. Other services work through the same proxy, so
+    the way is fine.
+
+    Looks alike: target-region-blocked names the country or region in its answer. target-rate-limited is
+    429 and passes after a while. The bare way to Google, for comparison (204 is good):
+        curl.exe -i --max-time 15 -x http://SERVER:8080 https://www.google.com/generate_204
+
+    On the server: another family of addresses may be seen with other eyes (with the -e and -v you had):
+        docker rm -f sami-llm-proxy
+        docker run -d --name sami-llm-proxy -p 8080:8080 --restart unless-stopped -e SAMI_PROXY_PREFER_FAMILY=ipv4-only sami-llm-proxy
+    At the hosting provider: another address or another hosting. If your LLM service itself works, you
+    need not do anything.
