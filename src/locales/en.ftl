@@ -852,7 +852,7 @@ target-http-error-long =
     - 400: the request is malformed; 404: wrong address or model name;
     - 401: the key is missing or wrong. For the doctor, which has no key, that counts as success;
     - 403: forbidden for this key, or for the country of your server (see target-region-blocked);
-    - 500, 502, 503, 529: trouble inside the service.
+    - 500, 502, 503: trouble inside the service.
 
     Looks alike: 502, 503 and 504 can also come from the proxy. Its answers have a field Proxy-Status
     that begins with "sami-proxy". See who speaks:
@@ -1555,7 +1555,7 @@ behind-nat-long =
     To tell them apart, which address do others see? If the control panel shows the same as a public
     address of this server, all is well:
         ip -4 addr
-        curl -4 -sS https://api.ipify.org
+        curl -x http://127.0.0.1:8080 http://sami-proxy.internal/health
 
     Note: behind such a translation the server often can't reach itself by its public address. A test from
     the server to the public address that ends with a timeout means nothing; test from outside.
@@ -1572,8 +1572,7 @@ public-address-differs-long =
 
     Looks alike: with behind-nat the server's card has a private address and both public ones are equal.
     The outgoing addresses, first by IPv4, then by IPv6:
-        curl -4 -sS https://api.ipify.org
-        curl -6 -sS https://api6.ipify.org
+        curl -x http://127.0.0.1:8080 http://sami-proxy.internal/health
 
     On the server: if it is not intended, look for a VPN and for several addresses:
         ip route get 1.1.1.1

@@ -849,7 +849,7 @@ target-http-error-long =
     - 400: запрос составлен неверно; 404: неверный адрес или название модели;
     - 401: ключа нет или он неверен. Для доктора, у которого ключа нет, это успех;
     - 403: запрещено для этого ключа или для страны сервера (см. target-region-blocked);
-    - 500, 502, 503, 529: неполадки внутри сервиса.
+    - 500, 502, 503: неполадки внутри сервиса.
 
     Легко спутать: 502, 503 и 504 бывают и от прокси. В его ответах есть поле Proxy-Status, которое
     начинается с sami-proxy. Посмотрите, кто говорит:
@@ -963,3 +963,700 @@ link-lossy-long =
     До роутера потерь нет, а до сервера есть: это интернет-провайдер или хостинг. Запишите время
     и результаты и напишите обоим; попробуйте мобильный интернет. Если страдает только этот сервер,
     возьмите другой.
+
+### Сервер: Docker
+
+docker-not-running = Docker на сервере не запущен
+docker-not-running-long =
+    Служба Docker не отвечает. Без неё нельзя ни запустить контейнер, ни посмотреть на него. (Запущенные
+    раньше контейнеры могут и дальше работать для внешних клиентов, хотя на самом сервере всё молчит.)
+
+    Легко спутать: при docker-no-permission Docker работает, просто этому пользователю нельзя к нему
+    обращаться; с sudo всё получается.
+
+    На сервере:
+        sudo systemctl start docker
+        sudo systemctl enable docker
+        docker ps -a
+    Если не запускается, причина — в его журнале; частая причина — полный диск (см. disk-full):
+        sudo journalctl -u docker -n 50 --no-pager
+        df -h
+
+docker-no-permission = этому пользователю нельзя обращаться к Docker
+docker-no-permission-long =
+    Docker работает, но принадлежит администратору, а этот пользователь не входит в группу docker.
+    Сообщение выглядит как «permission denied … docker.sock». Прокси при этом может работать отлично:
+    нельзя только смотреть.
+
+    Легко спутать: при docker-not-running не помогает и sudo.
+
+    На сервере: пишите sudo перед каждой командой docker…
+        sudo docker ps -a
+    …или один раз вступите в группу, выйдите и войдите снова (её участники могут на сервере всё):
+        sudo usermod -aG docker USER
+
+container-missing = контейнера { $container } на этом сервере нет
+container-missing-long =
+    Docker работает, но контейнера с прокси у него нет, даже остановленного. Его тут не создавали, или
+    удалили, или он называется иначе, или это другой сервер.
+
+    Легко спутать: container-stopped. Тот контейнер есть, но обычный docker ps его не показывает; -a
+    покажет все:
+        docker ps -a
+        docker images
+
+    На сервере, в папке с исходниками sami-proxy. Первая команда собирает образ, вторая его запускает:
+        docker build -t sami-llm-proxy .
+        docker run -d --name sami-llm-proxy -p 8080:8080 --restart unless-stopped sami-llm-proxy
+    В открытом интернете задайте ещё имя и пароль: -e SAMI_PROXY_AUTH=USER:PASSWORD перед последним
+    словом.
+
+container-stopped = контейнер { $container } не работает ({ $status })
+container-stopped-long =
+    Контейнер есть, но он завершился или вовсе не запускался. Как именно, говорит код выхода:
+    - 0 или 143: его остановили обычным образом;
+    - 2: прокси нашёл ошибку в настройках; журнал называет её одной строкой;
+    - 125, 126, 127: Docker не смог запустить программу;
+    - 137: его убили — docker stop, docker kill или нехватка памяти (container-oom-killed);
+    - «Created»: он так и не смог запуститься, чаще всего потому, что порт занят (port-taken).
+
+    На сервере: сначала посмотрите причину, потом запускайте:
+        docker ps -a --filter name=sami-llm-proxy
+        docker logs --tail 50 sami-llm-proxy
+        docker inspect sami-llm-proxy | grep -i -A1 error
+        docker start sami-llm-proxy
+    Не запускается сам после перезагрузки сервера? Значит, его создали без --restart:
+        docker update --restart unless-stopped sami-llm-proxy
+    Если неверны настройки, создайте его заново с верными (docker rm -f, затем docker run).
+
+container-restarting = контейнер { $container } всё время падает и перезапускается (уже { $count } раз)
+container-restarting-long =
+    Прокси запускается, сразу завершается, Docker запускает его снова, и так без конца. Снаружи порт то
+    открыт, то отказывает. docker ps, если посмотреть вовремя, может показать «Up».
+
+    Легко спутать: плохая линия тоже даёт случайные сбои; но здесь время после «Up» никогда не растёт:
+        docker ps -a --filter name=sami-llm-proxy
+        docker inspect sami-llm-proxy | grep RestartCount
+
+    На сервере: причина — в последних строках журнала:
+        docker logs --tail 50 sami-llm-proxy
+    - «error: …» с названием настройки: исправьте её и создайте контейнер заново;
+    - «exec format error»: wrong-architecture;
+    - ничего, а OOMKilled — true: container-oom-killed.
+        docker inspect sami-llm-proxy | grep OOMKilled
+    Заново, с теми же -e и -v, что были:
+        docker rm -f sami-llm-proxy
+        docker run -d --name sami-llm-proxy -p 8080:8080 --restart unless-stopped sami-llm-proxy
+
+container-paused = контейнер { $container } приостановлен
+container-paused-long =
+    Контейнер заморозили командой docker pause. Система сервера по-прежнему принимает за него соединения
+    и подтверждает запросы, но ответа не бывает никогда.
+
+    Легко спутать: зависший прокси снаружи ведёт себя так же (silent-peer). Разница — в слове «(Paused)»:
+        docker ps --filter name=sami-llm-proxy
+
+    На сервере:
+        docker unpause sami-llm-proxy
+
+container-oom-killed = контейнер { $container } убит из-за нехватки памяти
+container-oom-killed-long =
+    У сервера или в пределах, отведённых контейнеру, кончилась память, и система завершила прокси силой
+    (код выхода 137, OOMKilled — true). Соединения в этот момент оборвались.
+
+    Легко спутать: код 137 при OOMKilled false — это не память, а docker stop или docker kill.
+        docker inspect sami-llm-proxy | grep -E "OOMKilled|ExitCode"
+
+    На сервере: кто занимает память и есть ли предел (0 — нет)?
+        free -h
+        docker stats --no-stream
+        docker inspect sami-llm-proxy | grep Memory
+    Слишком низкий предел можно поднять на ходу:
+        docker update --memory 256m --memory-swap 512m sami-llm-proxy
+    Если памяти мало у самого сервера, см. memory-short. Если соединений тысячи и они не ваши,
+    см. open-proxy.
+
+container-unhealthy = Docker считает контейнер { $container } нездоровым (unhealthy)
+container-unhealthy-long =
+    Docker регулярно спрашивает контейнер, здоров ли он, и три раза подряд услышал «нет» или не услышал
+    ничего. Виноват может быть прокси, а может — сам вопрос: если контейнер создан со своим --health-cmd,
+    которого нет в образе, он «нездоров», хотя всё работает.
+
+    Чтобы отличить, спросите иначе; «ok» значит, что прокси здоров, а неверен вопрос:
+        docker exec sami-llm-proxy sami-proxy healthcheck && echo ok
+        curl --max-time 5 http://127.0.0.1:8080/healthz
+
+    На сервере: посмотрите, что говорит проверка:
+        docker inspect sami-llm-proxy | grep -A20 Health
+        docker logs --tail 50 sami-llm-proxy
+    Если прокси не отвечает:
+        docker restart sami-llm-proxy
+    Если неверен только вопрос: создайте контейнер без --health-cmd, в образе есть своя проверка. Она
+    спрашивает там, где велит SAMI_PROXY_LISTEN, так что другой порт задавайте этой переменной, а не
+    через --listen.
+
+wrong-architecture = образ собран для другого процессора ({ $other })
+wrong-architecture-long =
+    В образе программа для другого вида процессоров, чем у сервера: для ARM (aarch64, arm64) вместо
+    Intel/AMD (x86_64, amd64) или наоборот. docker run проходит без ошибки, но контейнер сразу
+    завершается, а в его журнале стоит «exec format error».
+
+    Легко спутать: у container-stopped и container-restarting в журнале другие слова. Сравните:
+        docker logs --tail 5 sami-llm-proxy
+        docker image inspect sami-llm-proxy | grep Architecture
+        uname -m
+
+    На сервере: соберите образ прямо там, в папке с исходниками. Тогда он подойдёт сам собой:
+        docker rm -f sami-llm-proxy
+        docker build -t sami-llm-proxy .
+        docker run -d --name sami-llm-proxy -p 8080:8080 --restart unless-stopped sami-llm-proxy
+    Или на своём компьютере для сервера (amd64 для x86_64, arm64 для aarch64):
+        docker buildx build --platform linux/amd64 -t sami-llm-proxy .
+
+port-not-published = у контейнера { $container } нет порта, открытого наружу
+port-not-published-long =
+    Прокси в контейнере работает, но Docker не ведёт к нему ни один порт сервера: при создании забыли -p.
+    Снаружи сервер сразу отказывает.
+
+    Легко спутать: при port-published-loopback-only порт есть, но только для самого сервера; при
+    listener-missing порт есть, а за ним никого. Пустой ответ на первую команду — это оно:
+        docker port sami-llm-proxy
+        docker ps --filter name=sami-llm-proxy
+
+    На сервере: добавить порт потом нельзя. Создайте контейнер заново (с теми же -e и -v, что были):
+        docker rm -f sami-llm-proxy
+        docker run -d --name sami-llm-proxy -p 8080:8080 --restart unless-stopped sami-llm-proxy
+
+port-published-loopback-only = порт открыт только на 127.0.0.1, и снаружи до него никому не дойти
+port-published-loopback-only-long =
+    Docker ведёт порт 8080 к прокси, но только для соединений, которые начинаются на самом сервере
+    (127.0.0.1). Там удаётся любая проверка, а снаружи сервер отказывает.
+
+    Легко спутать: при listener-loopback-only docker port показывает 0.0.0.0, а 127.0.0.1 слушает прокси
+    внутри контейнера. Здесь 127.0.0.1 показывает сам docker port:
+        docker port sami-llm-proxy
+
+    На сервере: создайте контейнер заново с -p 8080:8080, без адреса перед портом (и с теми же -e и -v):
+        docker rm -f sami-llm-proxy
+        docker run -d --name sami-llm-proxy -p 8080:8080 --restart unless-stopped sami-llm-proxy
+    Если всё равно 127.0.0.1, так велено самому Docker. Удалите строку с "ip" и перезапустите его:
+        cat /etc/docker/daemon.json
+        sudo systemctl restart docker
+
+port-published-elsewhere = прокси открыт на { $other }, а не на порту { $port }
+port-published-elsewhere-long =
+    Docker открыл прокси наружу, но не там: на другом порту сервера, на одном из его адресов, или порт
+    ведёт туда, где прокси в контейнере не слушает. Последнее в docker ps выглядит безупречно
+    (8080->3128), и всё же контейнер отказывает.
+
+    Правило такое: -p ВНЕШНИЙ:ВНУТРЕННИЙ. Внешний порт вы вписываете в Sami, а на внутреннем прокси
+    слушает в контейнере: это 8080, если вы не задали другой. Сравните:
+        docker port sami-llm-proxy
+        docker exec sami-llm-proxy netstat -tln
+
+    В Sami: если отличается только внешний порт, просто впишите его.
+    На сервере: иначе создайте контейнер заново (с теми же -e и -v, что были):
+        docker rm -f sami-llm-proxy
+        docker run -d --name sami-llm-proxy -p 8080:8080 --restart unless-stopped sami-llm-proxy
+
+container-network-mode = сеть контейнера ({ $other }) не выпускает его порт наружу
+container-network-mode-long =
+    Контейнер создан с сетью, в которой -p не действует, а Docker об этом почти не говорит:
+    - none: сети нет вообще;
+    - внутренняя сеть (internal): ни войти снаружи, ни выйти;
+    - host: -p не учитывается, прокси занимает порт сервера напрямую. Это может работать, но теперь
+      действует брандмауэр сервера (ufw).
+
+    Легко спутать: при port-not-published сеть обычная, а -p нет. Какая сеть, покажут команды:
+        docker inspect sami-llm-proxy | grep NetworkMode
+        docker network ls
+
+    На сервере, если сеть host, может хватить разрешения в брандмауэре:
+        sudo ufw allow 8080/tcp
+    Иначе создайте контейнер заново с обычной сетью (и теми же -e и -v); подключить его к другой сети
+    потом недостаточно, порт от этого не откроется:
+        docker rm -f sami-llm-proxy
+        docker run -d --name sami-llm-proxy -p 8080:8080 --restart unless-stopped sami-llm-proxy
+
+### Сервер: кто слушает
+
+listener-missing = порт { $port } здесь никто не слушает
+listener-missing-long =
+    На этой машине или в этом контейнере ни одна программа не ждёт на порту прокси. Прокси не запущен,
+    только что завершился или запущен с другим портом.
+
+    Легко спутать: listener-other-port (работает, но на другом порту) и listener-loopback-only (работает,
+    но сам для себя). Список всех портов, на которых кто-то ждёт:
+        sudo ss -ltnp
+        docker exec sami-llm-proxy netstat -tln
+
+    На сервере с Docker:
+        docker ps -a --filter name=sami-llm-proxy
+        docker logs --tail 50 sami-llm-proxy
+        docker start sami-llm-proxy
+    Без Docker:
+        sami-proxy serve
+
+listener-loopback-only = прокси слушает только 127.0.0.1 и не слышит никого снаружи
+listener-loopback-only-long =
+    Прокси велено слушать адрес 127.0.0.1 — тот, по которому каждая машина обращается сама к себе.
+    В контейнере это значит: только внутри контейнера. Проверка внутри удаётся, а всем снаружи отказано.
+    В этом и ловушка.
+
+    Легко спутать: при port-published-loopback-only ошибка в Docker (127.0.0.1 показывает docker port).
+    Здесь — в прокси: в списке стоит 127.0.0.1:8080 вместо 0.0.0.0:8080 или :::8080:
+        docker exec sami-llm-proxy netstat -tln
+        docker inspect sami-llm-proxy | grep -i listen
+
+    На сервере: создайте контейнер заново без SAMI_PROXY_LISTEN и --listen. Без них прокси слушает
+    0.0.0.0:8080, то есть всех (остальные -e и -v — как были):
+        docker rm -f sami-llm-proxy
+        docker run -d --name sami-llm-proxy -p 8080:8080 --restart unless-stopped sami-llm-proxy
+    Без Docker:
+        sami-proxy serve --listen 0.0.0.0:8080
+
+listener-other-port = прокси слушает порт { $other }, а не { $port }
+listener-other-port-long =
+    Прокси работает, но ждёт не на том порту, который ведёт к нему Docker или который указали вы. Тому,
+    кто приходит на ожидаемый порт, отказано.
+
+    Легко спутать: при listener-missing он не работает вовсе. Посмотрите, где он ждёт и куда ведёт Docker:
+        docker exec sami-llm-proxy netstat -tln
+        docker port sami-llm-proxy
+
+    На сервере: пусть Docker ведёт на нужный порт; после двоеточия стоит порт самого прокси, здесь для
+    примера 3128 (остальные -e и -v — как были):
+        docker rm -f sami-llm-proxy
+        docker run -d --name sami-llm-proxy -p 8080:3128 --restart unless-stopped sami-llm-proxy
+    Или уберите настройку --listen (SAMI_PROXY_LISTEN): тогда будет 8080.
+    В Sami, если Docker не используется: впишите тот порт, который он слушает.
+
+port-taken = порт { $port } занят: { $other }
+port-taken-long =
+    Прокси или Docker не может занять порт, потому что его уже держит другая программа: часто старый
+    контейнер прокси, веб-сервер или панель управления. Docker пишет «port is already allocated» (другой
+    контейнер) или «address already in use» (программа вне Docker).
+
+    Легко спутать: not-a-proxy — то же самое, если смотреть снаружи: отвечает другая программа.
+
+    На сервере: кто держит порт?
+        sudo ss -ltnp "sport = :8080"
+        docker ps -a
+    Если это старый контейнер прокси, удалите его по имени и запустите новый:
+        docker rm -f sami-llm-proxy
+        docker run -d --name sami-llm-proxy -p 8080:8080 --restart unless-stopped sami-llm-proxy
+    Если та программа нужна, возьмите другой внешний порт и впишите его в Sami:
+        docker run -d --name sami-llm-proxy -p 8081:8080 --restart unless-stopped sami-llm-proxy
+
+backlog-overflow = новые соединения теряются: очередь порта переполнена
+backlog-overflow-long =
+    Новые соединения система держит в очереди, пока прокси их не заберёт. Очередь полна, поэтому часть
+    попыток остаётся без ответа, а часть удаётся. Либо их слишком много сразу, либо прокси не успевает их
+    забирать (занят процессор, не хватает открытых файлов).
+
+    Легко спутать: link-lossy теряет пакеты любых соединений, а здесь страдают только новые. В строке
+    порта число Recv-Q не меньше Send-Q, и счётчик растёт:
+        ss -ltn "sport = :8080"
+        nstat -az TcpExtListenOverflows
+
+    На сервере: не занят ли процессор, что в журнале, не наплыв ли это чужих?
+        docker stats --no-stream sami-llm-proxy
+        docker logs --tail 50 sami-llm-proxy
+    Очередь подлиннее (для контейнера вместо этого — --sysctl net.core.somaxconn=4096 в docker run):
+        sudo sysctl -w net.core.somaxconn=4096
+        docker restart sami-llm-proxy
+
+fd-limit = прокси исчерпал предел открытых файлов ({ $limit })
+fd-limit-long =
+    Каждому соединению нужен «открытый файл», а туннелю — два. Предел для прокси исчерпан. Система новые
+    соединения принимает, но обслуживать их некому; в журнале — «too many open files».
+
+    Легко спутать: при proxy-overloaded прокси считает сам и вежливо отвечает 503. При silent-peer он
+    завис по другой причине. Какой предел действует:
+        docker exec sami-llm-proxy sh -c "ulimit -n"
+        docker logs --tail 50 sami-llm-proxy
+
+    На сервере: создайте контейнер заново с большим пределом (и теми же -e и -v, что были):
+        docker rm -f sami-llm-proxy
+        docker run -d --name sami-llm-proxy -p 8080:8080 --restart unless-stopped --ulimit nofile=65536 sami-llm-proxy
+    Если столько соединений — не ваши, см. open-proxy.
+
+### Сервер: пакеты
+
+docker-nat-missing = пропали правила Docker, которые ведут порт к контейнеру
+docker-nat-missing-long =
+    Пакеты к контейнеру Docker направляет правилами в пакетном фильтре системы. Кто-то их удалил:
+    «iptables -F», «nft flush ruleset», перезапуск nftables или firewalld, скрипт с сохранёнными
+    правилами. docker ps показывает порт как ни в чём не бывало. Работу берёт на себя программа-помощник:
+    порт может и дальше работать, но все клиенты выглядят как 172.17.0.1 и начинает действовать ufw;
+    или не работает ничего.
+
+    Легко спутать: при host-firewall-drop эти правила на месте. Обе команды должны что-то напечатать:
+        sudo iptables -t nat -S PREROUTING | grep DOCKER
+        sudo iptables -t nat -S DOCKER | grep 8080
+    Если вторая печатает, а первая нет, правила восстановлены наполовину; так бывает после docker restart,
+    и этого мало.
+
+    На сервере: всё вернёт только перезапуск самого Docker. (Если Docker работает через nftables, смотрите
+    не iptables, а «sudo nft list ruleset».)
+        sudo systemctl restart docker
+    Свои правила держите в файлах ufw или в цепочке DOCKER-USER, чтобы их загрузка не стирала правила
+    Docker.
+
+ip-forward-off = сервер не передаёт пакеты своим контейнерам (ip_forward равен 0)
+ip-forward-off-long =
+    Чтобы передать пакет из сети контейнеру, системе должна быть разрешена пересылка. Она выключена —
+    обычно по инструкции об «усилении защиты» или файлом в /etc/sysctl.d. На самом сервере
+    127.0.0.1:8080 работает, а снаружи тишина.
+
+    Легко спутать: host-firewall-drop и docker-user-drop тоже молчат. Если здесь 0, это оно:
+        sysctl net.ipv4.ip_forward
+
+    На сервере: включите сейчас и навсегда:
+        sudo sysctl -w net.ipv4.ip_forward=1
+        echo net.ipv4.ip_forward=1 | sudo tee /etc/sysctl.d/99-docker.conf
+    Если после перезагрузки снова 0, найдите строку, которая это делает:
+        grep -rs ip_forward /etc/sysctl.conf /etc/sysctl.d /etc/ufw/sysctl.conf
+
+docker-user-drop = правило в DOCKER-USER выбрасывает пакеты для порта { $port }
+docker-user-drop-long =
+    DOCKER-USER — место для собственных правил о контейнерах. Какое-то из них выбрасывает пакеты прокси:
+    список стран или адресов либо блок, который ufw-docker вписывает в /etc/ufw/after.rules. Снаружи
+    тишина, и «ufw allow 8080» не помогает.
+
+    Легко спутать: host-firewall-drop. Пробуйте подключиться из дома и смотрите, в какой строке растёт
+    число pkts:
+        sudo iptables -L DOCKER-USER -nv --line-numbers
+
+    На сервере, если это ufw-docker: разрешите порт контейнера (не внешний):
+        sudo ufw route allow proto tcp from any to any port 8080
+    Если правило ваше: удалите его по номеру из списка, здесь для примера 3:
+        sudo iptables -D DOCKER-USER 3
+    Удалить блок из after.rules недостаточно: уже действующие правила останутся. Перезагрузите после этого
+    сервер.
+
+host-firewall-drop = брандмауэр сервера выбрасывает пакеты для порта { $port }
+host-firewall-drop-long =
+    Пакеты до сервера доходят, но там их выбрасывает правило (ufw, iptables, nftables). Снаружи тишина.
+    Что может ufw, зависит от того, как запущен прокси:
+    - без Docker или с --network host: решает ufw, и «ufw allow» помогает;
+    - в Docker, как обычно: открытыми портами ufw не управляет, ни разрешить, ни запретить не может;
+    - Docker 29 и новее в режиме nftables: ufw блокирует, и помогает только «ufw route allow».
+
+    Легко спутать: port-filtered из-за хостинга. Тогда ваших пакетов на сервере не видно вовсе. Пробуйте
+    из дома, а здесь смотрите; ищите строки с [UFW BLOCK]:
+        sudo tcpdump -ni any tcp port 8080
+        sudo journalctl -k --no-pager | grep UFW | tail
+        sudo ufw status verbose
+        docker info | grep -i firewall
+
+    На сервере; первая команда — для случая без Docker, вторая — для Docker с nftables:
+        sudo ufw allow 8080/tcp
+        sudo ufw route allow proto tcp from any to any port 8080
+    Если ufw нет, а у FORWARD политика DROP и нет правил Docker, пусть он их обновит:
+        sudo iptables -S FORWARD
+        sudo systemctl restart docker
+
+client-banned = сервер занёс ваш адрес { $client } в чёрный список
+client-banned-long =
+    Охранная программа на сервере (fail2ban, CrowdSec) внесла ваш адрес в список, например после нескольких
+    неверных паролей по SSH. Все остальные проходят, а для вас тишина или отказ, часто на всех портах.
+
+    Легко спутать: port-filtered из-за интернет-провайдера. С мобильного интернета телефона (там другой
+    адрес) всё заработает в обоих случаях; но только здесь вы найдёте себя в списке на сервере.
+
+    На сервере (зайдите через телефон или через консоль хостинга в браузере):
+        sudo fail2ban-client status sshd
+        sudo fail2ban-client unban ADDRESS
+        sudo cscli decisions list
+        sudo cscli decisions delete --ip ADDRESS
+    Какие из команд нужны, зависит от того, что установлено. ADDRESS — ваш адрес, каким его видят другие.
+
+conntrack-full = таблица соединений сервера переполнена ({ $count } из { $limit })
+conntrack-full-long =
+    Каждое соединение система помнит в особой таблице (conntrack). Она полна, поэтому пакеты новых
+    соединений выбрасываются: то работает, то нет, под нагрузкой хуже. В журнале ядра: «nf_conntrack:
+    table full, dropping packet».
+
+    Легко спутать: link-lossy и backlog-overflow тоже то есть, то нет. Сравните два числа:
+        sudo sysctl net.netfilter.nf_conntrack_count net.netfilter.nf_conntrack_max
+        sudo dmesg | grep conntrack | tail
+
+    На сервере: таблица побольше, сейчас и после перезагрузок:
+        sudo sysctl -w net.netfilter.nf_conntrack_max=262144
+        echo net.netfilter.nf_conntrack_max=262144 | sudo tee /etc/sysctl.d/99-conntrack.conf
+    Потом выясните, у кого столько соединений. Если это чужие, см. open-proxy.
+
+reverse-path-filter = сервер выбрасывает ваши пакеты: его ответ пошёл бы другой дорогой
+reverse-path-filter-long =
+    Ваши пакеты до сервера доходят, но по его таблице маршрутов ответ ушёл бы через другую сетевую карту
+    или не ушёл бы никуда. При строгой проверке (rp_filter) система такой пакет выбрасывает, без неё
+    теряется ответ. Так бывает при двух сетевых картах или адресах и при VPN на сервере.
+
+    Легко спутать: при host-firewall-drop растёт счётчик правила. Здесь же первая команда называет не ту
+    карту или никакую (подставьте свой адрес):
+        ip route get ADDRESS
+        sysctl net.ipv4.conf.all.rp_filter
+        ip rule
+
+    На сервере: выключите там VPN и попробуйте снова. Если дело было в нём, исключите из VPN свой адрес
+    или порт прокси.
+    Нестрогой проверки (2 вместо 1) хватит, если ответы всё же находят дорогу:
+        sudo sysctl -w net.ipv4.conf.all.rp_filter=2
+
+### Сервер: наружу
+
+container-dns-broken = внутри контейнера не находятся имена
+container-dns-broken-long =
+    Сервер адреса находит, а его контейнер нет. Docker дал контейнеру серверы имён, которые там не
+    работают: например, 127.0.0.53 (в контейнере это сам контейнер) или 8.8.8.8, если хостинг его
+    блокирует.
+
+    Легко спутать: при container-no-egress из контейнера недоступны и цифровые адреса. Сравните, что
+    внутри и что снаружи:
+        docker exec sami-llm-proxy cat /etc/resolv.conf
+        docker exec sami-llm-proxy nslookup api.openai.com
+        getent hosts api.openai.com
+
+    На сервере, только для прокси (с теми же -e и -v, что были):
+        docker rm -f sami-llm-proxy
+        docker run -d --name sami-llm-proxy -p 8080:8080 --restart unless-stopped -e SAMI_PROXY_DNS=1.1.1.1 sami-llm-proxy
+    Для всех контейнеров: впишите строку с "dns" в /etc/docker/daemon.json, внутрь фигурных скобок. Если
+    у хостинга есть свои серверы имён, возьмите их.
+        "dns": ["1.1.1.1"]
+        sudo systemctl restart docker
+
+container-no-egress = контейнер не может выйти в интернет, хотя сервер может
+container-no-egress-long =
+    Сам сервер в интернет выходит, а его контейнеры нет. Пропало правило Docker, которое выпускает
+    контейнеры под адресом сервера (MASQUERADE), или какое-то правило запрещает, или контейнер сидит во
+    внутренней сети (internal).
+
+    Легко спутать: при proxy-no-egress не выходит и сам сервер; при container-dns-broken не работают
+    только имена. Первая команда должна что-то напечатать, а сеть не должна быть внутренней:
+        sudo iptables -t nat -S POSTROUTING | grep MASQUERADE
+        docker inspect sami-llm-proxy | grep NetworkMode
+        docker network inspect bridge | grep Internal
+
+    На сервере: пусть Docker обновит свои правила, потом проверьте:
+        sudo systemctl restart docker
+        docker exec sami-llm-proxy wget -q -T 10 -O /dev/null http://1.1.1.1/ && echo works
+    Если всё ещё тишина, поищите собственное запрещающее правило:
+        sudo iptables -S FORWARD
+        sudo iptables -S DOCKER-USER
+
+container-mtu = контейнер шлёт пакеты крупнее, чем пропускает сеть сервера ({ $bytes } байт)
+container-mtu-long =
+    Сетевая карта этого сервера пропускает пакеты меньше обычных (1450 или 1400 байт вместо 1500), а Docker
+    сам этого не перенимает. Контейнеры шлют слишком большие пакеты, и те исчезают: соединение есть, но
+    шифрование или длинный ответ зависает. Та же команда на самом сервере работает.
+
+    Легко спутать: mtu-black-hole лежит на дороге к вам и задевает и сам сервер. Сравните числа после mtu
+    у сетевой карты и у docker0:
+        ip link
+        curl -v --max-time 15 https://example.com/
+        docker exec sami-llm-proxy wget -T 15 -O /dev/null https://example.com/
+
+    На сервере: впишите в /etc/docker/daemon.json, внутрь фигурных скобок, меньшее из чисел:
+        "mtu": 1450
+        sudo systemctl restart docker
+        docker restart sami-llm-proxy
+    Собственную сеть (её создаёт docker compose) надо создать заново с параметром
+    com.docker.network.driver.mtu и тем же числом.
+
+### Сервер: ресурсы
+
+disk-full = диск сервера полон
+disk-full-long =
+    Места не осталось. Docker не может создавать и запускать контейнеры («no space left on device»), не
+    пишутся журналы, не ставятся обновления. Уже работающий прокси чаще всего продолжает работать.
+
+    Легко спутать: docker-not-running и container-stopped бывают следствием этого. 100% в строке «/» —
+    это оно; -i считает файлы, их число тоже может исчерпаться:
+        df -h
+        df -i
+
+    На сервере: посмотрите, что занимает Docker, и удалите образы, которыми никто не пользуется:
+        docker system df
+        docker image prune
+        sudo journalctl --vacuum-size=100M
+    Если мало — самые большие папки:
+        sudo du -xh --max-depth=2 / | sort -h | tail -20
+    Потом запустите то, что остановилось:
+        sudo systemctl restart docker
+        docker start sami-llm-proxy
+
+memory-short = у сервера почти не осталось памяти
+memory-short-long =
+    Память кончилась. Всё тормозит, и система может силой завершать программы, в том числе прокси. Самому
+    прокси нужно мало: около 4 МБ и чуть больше 1 КБ на каждый молчащий туннель.
+
+    Легко спутать: container-oom-killed при пределе для контейнера, когда у сервера памяти вдоволь. Сколько
+    осталось, стоит под «available»; потом посмотрите, кто занимает больше всех:
+        free -h
+        ps aux --sort=-rss | head
+        docker stats --no-stream
+        sudo dmesg | grep -i "out of memory" | tail
+
+    На сервере: остановите ненужное. Пережить пики поможет файл подкачки на 1 ГБ:
+        sudo fallocate -l 1G /swapfile
+        sudo chmod 600 /swapfile
+        sudo mkswap /swapfile
+        sudo swapon /swapfile
+    В кабинете хостинга: сервер побольше.
+
+### Предупреждения
+
+open-proxy = этим прокси без пароля может пользоваться кто угодно в интернете
+open-proxy-long =
+    Прокси обслуживает всех и пускает к любому публичному адресу (--open, или в --trust-client указаны
+    все). Такие порты находят за несколько часов и пускают в дело: спам, атаки, чужой трафик. Потом
+    сервисы заносят ваш адрес в чёрные списки, а хостинг отключает сервер.
+
+    Легко спутать: без пароля и без --open sami-proxy пускает посторонних только к встроенному списку
+    языковых моделей. Это не открытый прокси, и такого предупреждения не будет. Ответ 200 на эту команду
+    из чужой сети значит «открыт»:
+        curl.exe -v --max-time 15 -x http://SERVER:8080 https://example.com/
+
+    На сервере: задайте имя и пароль и уберите --open:
+        docker rm -f sami-llm-proxy
+        docker run -d --name sami-llm-proxy -p 8080:8080 --restart unless-stopped -e SAMI_PROXY_AUTH=USER:PASSWORD sami-llm-proxy
+    В Sami: впишите и то и другое. Кто успел тут побывать, покажет журнал:
+        docker logs --tail 200 sami-llm-proxy
+
+cloud-firewall-suspected = на сервере всё верно; возможно, порт { $port } закрыт брандмауэром хостинга
+cloud-firewall-suspected-long =
+    С сервера всё выглядит правильно: прокси работает, порт открыт, ни одно правило сервера не мешает.
+    Доходит ли до сервера хоть кто-то снаружи, отсюда не видно. У многих хостингов есть собственный
+    брандмауэр, который поначалу пропускает только SSH.
+
+    Чтобы узнать, смотрите здесь, пока пробуете подключиться из дома:
+        sudo tcpdump -ni any tcp port 8080
+    Есть строки с вашим адресом — пакеты доходят, и это предупреждение не про вас. Ни одной — они
+    теряются раньше.
+
+    В кабинете хостинга: найдите Firewall, «Брандмауэр», «Группы безопасности» или «Сетевые правила»
+    и разрешите входящий TCP, порт 8080, отовсюду (0.0.0.0/0). В AWS это security group, в Azure —
+    network security group (NSG), в Google Cloud — правило VPC firewall, в Hetzner и DigitalOcean —
+    Firewalls, в Oracle Cloud — security list и NSG.
+    По-прежнему ни строки? Тогда прочтите в port-filtered об интернет-провайдере.
+
+behind-nat = у сервера нет своего публичного адреса, только { $other }
+behind-nat-long =
+    У сетевой карты сервера частный адрес (10…, 172.16…, 192.168…, 100.64…). Либо хостинг сопоставляет ему
+    публичный, один к одному: так принято в AWS, Azure, Google и Oracle, и это работает. Либо публичного
+    адреса нет вообще, и снаружи до сервера не дойти.
+
+    Чтобы отличить: какой адрес видят другие? Если личный кабинет показывает тот же как публичный адрес
+    этого сервера, всё хорошо:
+        ip -4 addr
+        curl -x http://127.0.0.1:8080 http://sami-proxy.internal/health
+
+    Учтите: при таком сопоставлении сервер часто не может дойти до самого себя по публичному адресу.
+    Таймаут при такой проверке с сервера ничего не значит; проверяйте снаружи.
+
+    В кабинете хостинга: если публичного адреса нет, закажите его (public IP, floating IP) и привяжите
+    к этому серверу. Дома: пробросьте порт 8080 в роутере на эту машину.
+    В Sami: вписывайте публичный адрес, никогда — частный.
+
+public-address-differs = другие видят этот сервер как { $other }, а не как { $host }
+public-address-differs-long =
+    Наружу сервер выходит не с того адреса, по которому до него доходите вы. Сервисы судят (страна,
+    лимиты, списки разрешённых адресов) по исходящему. Это может быть и нарочно: несколько адресов, VPN
+    на сервере, вышестоящий прокси, IPv6 рядом с IPv4.
+
+    Легко спутать: при behind-nat у карты сервера частный адрес, а оба публичных совпадают. Исходящие
+    адреса, по IPv4 и по IPv6:
+        curl -x http://127.0.0.1:8080 http://sami-proxy.internal/health
+
+    На сервере: если так не задумано, поищите VPN и лишние адреса:
+        ip route get 1.1.1.1
+        ip addr
+    В Sami: если всё работает, делать ничего не надо. Если у сервиса есть список разрешённых адресов,
+    впишите туда исходящий.
+
+client-address-hidden = прокси видит всех клиентов под адресом Docker: { $client }
+client-address-hidden-long =
+    Docker передаёт соединения через программу-помощника, и прокси видит её адрес (вида 172.17.0.1) вместо
+    адреса клиента. Списки адресов (--allow-client, --trust-client) тогда подходят всем или никому, а по
+    журналу клиентов не различить. Обычных причин две: из пакетного фильтра удалены правила Docker или
+    клиент пришёл по IPv6 к контейнеру без IPv6.
+
+    Чтобы отличить: если первая команда ничего не печатает, правил нет:
+        sudo iptables -t nat -S PREROUTING | grep DOCKER
+        docker logs --tail 20 sami-llm-proxy
+
+    На сервере, если правил нет:
+        sudo systemctl restart docker
+    Если дело в IPv6: впишите в Sami адрес сервера IPv4 или включите IPv6 в сети Docker.
+    В любом случае имя и пароль надёжнее адресов (SAMI_PROXY_AUTH). Не вписывайте сюда 172.17.0.1
+    в --trust-client: доверие получат все.
+
+system-proxy-differs = в самой Windows указан другой прокси: { $other }
+system-proxy-differs-long =
+    В настройках прокси Windows стоит не тот прокси, который проверялся здесь. Туда идут программы, которые
+    слушаются Windows: браузеры и многие приложения. Если там никто не слушает, например после закрытия
+    VPN-программы, они не работают, хотя ваш прокси в порядке.
+
+    Легко спутать: при app-bypasses-proxy приложение не пользуется никаким прокси. Что задано в Windows
+    (1 после ProxyEnable — включён), для служб и в переменных:
+        reg query "HKCU\Software\Microsoft\Windows\CurrentVersion\Internet Settings"
+        netsh winhttp show proxy
+        Get-ChildItem Env:*proxy*
+
+    На Windows: Параметры, Сеть и Интернет, Прокси. Впишите там свой прокси или выключите его:
+        reg add "HKCU\Software\Microsoft\Windows\CurrentVersion\Internet Settings" /v ProxyEnable /t REG_DWORD /d 0 /f
+    AutoConfigURL — адрес сценария, который решает для каждого сайта отдельно; он может оказаться сильнее
+    остального. Если он вам незнаком, выключите «Использовать сценарий настройки».
+    В Sami: её собственные настройки прокси от настроек Windows не зависят.
+
+app-bypasses-proxy = приложение идёт мимо прокси
+app-bypasses-proxy-long =
+    Прокси работает, но приложение им не пользуется: сервисы видят ваш собственный адрес, а в журнале
+    прокси, пока вы работаете, не появляется ни строки. У приложения свои настройки или никаких, либо
+    сервис попал в список исключений.
+
+    Легко спутать: у сломанного прокси ошибки называет он сам, и строки в журнале есть. Смотрите в журнал
+    на сервере и пользуйтесь в это время приложением:
+        docker logs -f --tail 0 sami-llm-proxy
+
+    В Sami: тип http, хост и порт прокси должны быть вписаны и включены. Потом перезапустите Sami.
+    На Windows: в исключениях (ProxyOverride, NO_PROXY) сервиса быть не должно; посмотреть их:
+        reg query "HKCU\Software\Microsoft\Windows\CurrentVersion\Internet Settings" /v ProxyOverride
+        Get-ChildItem Env:*proxy*
+    У программ другого рода (WinHTTP) настройка своя; эта команда копирует в неё настройку Windows
+    (от администратора):
+        netsh winhttp import proxy source=ie
+
+ipv6-broken = IPv6 есть, но не работает, и каждое соединение начинается с ожидания
+ipv6-broken-long =
+    У имени прокси или у сервиса есть и адрес IPv6, а IPv6 в вашей сети никуда не ведёт. Программы сначала
+    пробуют его и переходят на IPv4 через доли секунды, а то и через две; некоторые не переходят вовсе.
+    Кажется, что всё долго раскачивается.
+
+    Легко спутать: если по IPv6 сразу приходит отказ, а не тишина, ваша сеть исправна, просто сервер его
+    не предлагает. Сравните:
+        curl.exe -4 -sS -o NUL -w "%{"{"}time_connect{"}"}" http://SERVER:8080/healthz
+        curl.exe -6 -sS -o NUL -w "%{"{"}time_connect{"}"}" http://SERVER:8080/healthz
+
+    В Sami: впишите адрес сервера IPv4 вместо имени.
+    Или удалите запись AAAA у этого имени в DNS вашего домена, если IPv6 на сервере не работает.
+    На сервере, если не работает выход самого прокси (с теми же -e и -v, что были):
+        docker rm -f sami-llm-proxy
+        docker run -d --name sami-llm-proxy -p 8080:8080 --restart unless-stopped -e SAMI_PROXY_PREFER_FAMILY=ipv4 sami-llm-proxy
+
+egress-datacenter-refused = { $target } не жалует адреса хостингов, а у вашего сервера именно такой
+egress-datacenter-refused-long =
+    Некоторые сервисы с подозрением относятся к адресам дата-центров, потому что там живут роботы: просят
+    капчу, отвечают 403 или строже считают запросы. Другие сервисы через тот же прокси работают, так что
+    сама дорога исправна.
+
+    Легко спутать: target-region-blocked прямо говорит о стране или регионе. target-rate-limited — это 429,
+    он со временем проходит. Для сравнения — голая дорога до Google (204 — хорошо):
+        curl.exe -i --max-time 15 -x http://SERVER:8080 https://www.google.com/generate_204
+
+    На сервере: на адреса другого семейства могут смотреть иначе (с теми же -e и -v, что были):
+        docker rm -f sami-llm-proxy
+        docker run -d --name sami-llm-proxy -p 8080:8080 --restart unless-stopped -e SAMI_PROXY_PREFER_FAMILY=ipv4-only sami-llm-proxy
+    В кабинете хостинга: другой адрес или другой хостинг. Если сама языковая модель работает, делать
+    ничего не нужно.
