@@ -112,8 +112,14 @@ mod tests {
     #[test]
     fn edits_are_counted() {
         for (one, other, distance) in [
-            ("", "", 0), ("a", "", 1), ("", "ab", 2), ("abc", "abc", 0), ("abc", "abd", 1),
-            ("abc", "ac", 1), ("kitten", "sitting", 3), ("flaw", "lawn", 2),
+            ("", "", 0),
+            ("a", "", 1),
+            ("", "ab", 2),
+            ("abc", "abc", 0),
+            ("abc", "abd", 1),
+            ("abc", "ac", 1),
+            ("kitten", "sitting", 3),
+            ("flaw", "lawn", 2),
         ] {
             assert_eq!(edit_distance(one, other), distance, "{one} {other}");
             assert_eq!(edit_distance(other, one), distance, "{other} {one}");

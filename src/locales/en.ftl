@@ -167,8 +167,9 @@ proxy-name-poisoned-long =
     happens when somebody on the way answers in place of the name server, or when a line in the "hosts"
     file of this computer overrides it. You then talk to a stranger, or to nobody.
 
-    Looks alike: an address that really changed a short while ago, or a service that has several. Compare
-    the two answers, and both with the address that the hosting provider shows for your server:
+    Looks alike: an address that really changed a short while ago, or a service that has several.
+    Compare the two answers, and both with the address that the hosting provider shows for your
+    server:
         nslookup SERVER
         nslookup SERVER 1.1.1.1
     The second answer may be forged on the way, too; the provider's control panel can't.
@@ -198,10 +199,10 @@ no-network-long =
 
 no-route = this computer knows no way to the internet
 no-route-long =
-    The computer is connected to a network, but has no "default gateway": nobody has told it which device
-    leads to the internet. Connections to the outside fail at once, before anything is sent, while
-    devices at home can be reached. Another form: the network has only IPv6, and the proxy is given as an
-    IPv4 address (numbers with dots).
+    The computer is connected to a network, but has no "default gateway": nobody has told it which
+    device leads to the internet. Connections to the outside fail at once, before anything is sent,
+    while devices at home can be reached. Another form: the network has only IPv6, and the proxy is
+    given as an IPv4 address (numbers with dots).
 
     Looks alike: with no-internet there is a gateway and packets leave, but nothing comes back.
 
@@ -237,9 +238,9 @@ captive-portal-long =
     signed in or accepted the rules on a web page (a "captive portal"). Until then it answers in the
     place of every site. Programs see errors, wrong certificates or strange redirections.
 
-    Looks alike: an antivirus or a company that opens encrypted traffic (tls-intercepted) does so all the
-    time and leaves plain http alone; a captive portal redirects plain http as well, and goes away after
-    the sign-in.
+    Looks alike: an antivirus or a company that opens encrypted traffic (tls-intercepted) does so
+    all the time and leaves plain http alone; a captive portal redirects plain http as well, and
+    goes away after the sign-in.
 
     On Windows: open this address in a browser; the sign-in page appears. Sign in, then try again.
         start http://neverssl.com
@@ -258,10 +259,10 @@ local-firewall-long =
     If these work and your application does not, the block is for that application.
 
     On Windows: look into the antivirus (network protection, application control) and allow your
-    application and sami-proxy.exe. Is there a rule of Windows that blocks?
+    application. Is there a rule of Windows that blocks?
         Get-NetFirewallRule -Direction Outbound -Action Block -Enabled True
-    A rule that allows sami-proxy (PowerShell as administrator; put the real path):
-        New-NetFirewallRule -DisplayName sami-proxy -Direction Outbound -Program C:\sami-proxy.exe -Action Allow
+    A rule that allows it (PowerShell as administrator; put the real path):
+        New-NetFirewallRule -DisplayName Sami -Direction Outbound -Program C:\Sami.exe -Action Allow
 
 ### The way to the port
 
@@ -417,14 +418,15 @@ connect-filtered-long =
 
     The cure is to encrypt the way to the server, so that no name can be read. Run the proxy on the
     server with SAMI_PROXY_TLS_SELF_SIGNED=true, and sami-proxy on your own computer, too:
-        sami-proxy serve --listen 127.0.0.1:8080 --upstream https://SERVER:8080 --upstream-pin sha256:PIN
-    In Sami enter the host 127.0.0.1 and the port 8080. The pin stands in the log of the server:
+        sami-proxy serve --listen 127.0.0.1:8080 --upstream https://SERVER:8080 --upstream-pin PIN
+    In Sami enter the host 127.0.0.1 and the port 8080. The PIN (sha256:...) stands in
+    the log of the server:
         docker logs sami-llm-proxy 2>&1 | grep pin
 
 not-a-proxy = { $host }:{ $port } is not a proxy but { $other }
 not-a-proxy-long =
-    Something answers, but it is no proxy: a web server, an administration page, SSH, or a device of your
-    provider or VPN that accepts every connection.
+    Something answers, but it is no proxy: a web server, an administration page, SSH, or a device of
+    your provider or VPN that accepts every connection.
 
     Which of them?
     - "Server: nginx" or "Apache" in the answer: a web server has the port;
@@ -455,7 +457,7 @@ tls-required-long =
     In Sami: if the type https is offered, choose it. If there is only http, run sami-proxy on your own
     computer as a bridge; it takes http and goes on in TLS. The pin is the fingerprint of the server's
     certificate; leave it out if the certificate is a real one for that name:
-        sami-proxy serve --listen 127.0.0.1:8080 --upstream https://SERVER:8080 --upstream-pin sha256:PIN
+        sami-proxy serve --listen 127.0.0.1:8080 --upstream https://SERVER:8080 --upstream-pin PIN
     and enter 127.0.0.1 and 8080 in Sami.
 
 tls-not-spoken = { $host }:{ $port } does not speak TLS, but was addressed with https://
@@ -472,7 +474,8 @@ tls-not-spoken-long =
     In Sami: set the type of the proxy to http (in a variable: http:// in place of https://).
     On the server, if you do want encryption up to the proxy, let it make itself a certificate:
         docker rm -f sami-llm-proxy
-        docker run -d --name sami-llm-proxy -p 8080:8080 --restart unless-stopped -e SAMI_PROXY_TLS_SELF_SIGNED=true -v sami-llm-proxy:/var/lib/sami-proxy sami-llm-proxy
+        docker run -d --name sami-llm-proxy -p 8080:8080 --restart unless-stopped \
+          -e SAMI_PROXY_TLS_SELF_SIGNED=true -v sami-llm-proxy:/var/lib/sami-proxy sami-llm-proxy
 
 proxy-auth-required = the proxy { $host }:{ $port } wants a user name and a password
 proxy-auth-required-long =
@@ -485,12 +488,13 @@ proxy-auth-required-long =
 
     In Sami: fill in Username and Password of the proxy. For programs that read variables (special
     characters of the password as codes: @ is %40, : is %3A, / is %2F):
-        set HTTPS_PROXY=http://USER:PASSWORD@SERVER:8080
+        setx HTTPS_PROXY http://USER:PASSWORD@SERVER:8080
     On the server, if you have forgotten them; the first line shows what was set:
         docker inspect sami-llm-proxy | grep SAMI_PROXY_AUTH
     To set new ones, make the container anew:
         docker rm -f sami-llm-proxy
-        docker run -d --name sami-llm-proxy -p 8080:8080 --restart unless-stopped -e SAMI_PROXY_AUTH=USER:PASSWORD sami-llm-proxy
+        docker run -d --name sami-llm-proxy -p 8080:8080 --restart unless-stopped \
+          -e SAMI_PROXY_AUTH=USER:PASSWORD sami-llm-proxy
 
 proxy-auth-rejected = the proxy { $host }:{ $port } does not accept this user name and password
 proxy-auth-rejected-long =
@@ -504,11 +508,12 @@ proxy-auth-rejected-long =
 
     In Sami: type name and password again by hand; capitals and small letters count.
     Test them outside of Sami:
-        curl.exe -v --max-time 15 -x http://SERVER:8080 --proxy-user USER:PASSWORD https://www.google.com/
+        curl.exe -v --max-time 15 -x http://SERVER:8080 -U USER:PASSWORD https://www.google.com/
     On the server, see what was set, or set a new pair of letters and digits only:
         docker inspect sami-llm-proxy | grep SAMI_PROXY_AUTH
         docker rm -f sami-llm-proxy
-        docker run -d --name sami-llm-proxy -p 8080:8080 --restart unless-stopped -e SAMI_PROXY_AUTH=USER:PASSWORD sami-llm-proxy
+        docker run -d --name sami-llm-proxy -p 8080:8080 --restart unless-stopped \
+          -e SAMI_PROXY_AUTH=USER:PASSWORD sami-llm-proxy
 
 client-not-allowed = the proxy does not serve your address { $client }
 client-not-allowed-long =
@@ -526,7 +531,8 @@ client-not-allowed-long =
     Start it again with your present address in the list or, better, with a user name and a password in
     place of the list, because those do not change:
         docker rm -f sami-llm-proxy
-        docker run -d --name sami-llm-proxy -p 8080:8080 --restart unless-stopped -e SAMI_PROXY_AUTH=USER:PASSWORD sami-llm-proxy
+        docker run -d --name sami-llm-proxy -p 8080:8080 --restart unless-stopped \
+          -e SAMI_PROXY_AUTH=USER:PASSWORD sami-llm-proxy
 
 target-denied-by-proxy = the proxy's rules do not allow { $target }
 target-denied-by-proxy-long =
@@ -543,7 +549,8 @@ target-denied-by-proxy-long =
 
     On the server, open everything public to yourself by setting a user name and a password:
         docker rm -f sami-llm-proxy
-        docker run -d --name sami-llm-proxy -p 8080:8080 --restart unless-stopped -e SAMI_PROXY_AUTH=USER:PASSWORD sami-llm-proxy
+        docker run -d --name sami-llm-proxy -p 8080:8080 --restart unless-stopped \
+          -e SAMI_PROXY_AUTH=USER:PASSWORD sami-llm-proxy
     If there are SAMI_PROXY_ALLOW_TO or SAMI_PROXY_DENY_TO, add the service there or take the rule out:
         docker inspect sami-llm-proxy | grep SAMI_PROXY
 
@@ -562,7 +569,8 @@ proxy-overloaded-long =
     If addresses appear that you don't know, set a user name and a password (see open-proxy).
     If they are all yours, raise the limits (--max-connections, --max-per-client):
         docker rm -f sami-llm-proxy
-        docker run -d --name sami-llm-proxy -p 8080:8080 --restart unless-stopped --ulimit nofile=65536 -e SAMI_PROXY_MAX_PER_CLIENT=8192 sami-llm-proxy
+        docker run -d --name sami-llm-proxy -p 8080:8080 --restart unless-stopped \
+          --ulimit nofile=65536 -e SAMI_PROXY_MAX_PER_CLIENT=8192 sami-llm-proxy
 
 upstream-proxy-down = the next proxy in the chain, { $other }, does not answer
 upstream-proxy-down-long =
@@ -601,7 +609,8 @@ proxy-dns-broken-long =
     They fail in both places: the name servers of the server itself are broken. Give the proxy others
     (with the -e and -v that you had):
         docker rm -f sami-llm-proxy
-        docker run -d --name sami-llm-proxy -p 8080:8080 --restart unless-stopped -e SAMI_PROXY_DNS=1.1.1.1 sami-llm-proxy
+        docker run -d --name sami-llm-proxy -p 8080:8080 --restart unless-stopped \
+          -e SAMI_PROXY_DNS=1.1.1.1 sami-llm-proxy
 
 proxy-no-egress = the proxy itself cannot get out to the internet
 proxy-no-egress-long =
@@ -619,8 +628,9 @@ proxy-no-egress-long =
     Neither works: look for a rule that forbids outgoing connections:
         sudo iptables -S OUTPUT
         sudo ufw status verbose
-    At the hosting provider, if the server has no such rule: outgoing traffic may be blocked, because the
-    traffic of the month is used up, a bill is unpaid, or a firewall there has outbound rules. Ask them.
+    At the hosting provider, if the server has no such rule: outgoing traffic may be blocked,
+    because the traffic of the month is used up, a bill is unpaid, or a firewall there has outbound
+    rules. Ask them.
 
 target-name-not-found = there is no such name: { $target }
 target-name-not-found-long =
@@ -651,7 +661,8 @@ target-unreachable-long =
         docker restart sami-llm-proxy
     Only -4 works: let the proxy use IPv4 alone:
         docker rm -f sami-llm-proxy
-        docker run -d --name sami-llm-proxy -p 8080:8080 --restart unless-stopped -e SAMI_PROXY_PREFER_FAMILY=ipv4-only sami-llm-proxy
+        docker run -d --name sami-llm-proxy -p 8080:8080 --restart unless-stopped \
+          -e SAMI_PROXY_PREFER_FAMILY=ipv4-only sami-llm-proxy
     Neither works: look at the service's status page, wait, or take a server in another network.
 
 target-refused = { $target } refuses the connection
@@ -678,8 +689,8 @@ target-tls-reset-long =
         curl -v --max-time 15 https://api.openai.com/
     It works there: the filter is between you and the server. Encrypt that way as connect-filtered
     describes; then no name can be read.
-    It breaks there, too: the filter is at the hosting or in its country, or the service itself hangs up.
-    A server in another country helps, or with another hosting.
+    It breaks there, too: the filter is at the hosting or in its country, or the service itself
+    hangs up. A server in another country helps, or with another hosting.
 
     Looks alike: a reset for every service, harmless ones too, is no filter on names. Compare:
         curl.exe -v --max-time 15 -x http://SERVER:8080 https://example.com/
@@ -719,10 +730,11 @@ target-cert-untrusted-long =
 
 tls-intercepted = encrypted traffic is opened on the way by { $issuer }
 tls-intercepted-long =
-    The certificate was not issued by a public authority but by a program or device that has put its own
-    root certificate into this Windows: an antivirus (Kaspersky, ESET, Avast, AVG, Bitdefender, AdGuard,
-    Dr.Web) or a company's gateway (Zscaler, Netskope, Fortinet, Palo Alto, Cisco, Sophos). It reads
-    along. Browsers accept that; programs with their own list of trusted roots report a certificate error.
+    The certificate was not issued by a public authority but by a program or device that has put its
+    own root certificate into this Windows: an antivirus (Kaspersky, ESET, Avast, AVG, Bitdefender,
+    AdGuard, Dr.Web) or a company's gateway (Zscaler, Netskope, Fortinet, Palo Alto, Cisco, Sophos).
+    It reads along. Browsers accept that; programs with their own list of trusted roots report a
+    certificate error.
 
     Looks alike: with target-cert-untrusted Windows does not trust the issuer either. On the server, the
     same site shows its true issuer:
@@ -730,21 +742,22 @@ tls-intercepted-long =
 
     On Windows, who has installed roots of their own for this user:
         certutil -store -user root
-    Antivirus: in its settings find "encrypted connections scanning", "HTTPS scanning" or "web shield" and
-    exclude your application or the service. Company: ask the administrator for an exception; or give
-    the application the company's root certificate, if it has a field for that.
+    Antivirus: in its settings find "encrypted connections scanning", "HTTPS scanning" or "web
+    shield" and exclude your application or the service. Company: ask the administrator for an
+    exception; or give the application the company's root certificate, if it has a field for that.
     Never switch off the verification of certificates instead.
 
 target-cert-expired = the certificate of { $target } has expired
 target-cert-expired-long =
-    Every certificate is valid until a certain day, and for this one, by the clock of your computer, that
-    day is over. Big services hardly ever let it happen; so look at the clock first.
+    Every certificate is valid until a certain day, and for this one, by the clock of your computer,
+    that day is over. Big services hardly ever let it happen; so look at the clock first.
 
     Looks alike: a wrong clock makes certificates of all sites "expired" (clock-skew); a really expired
     one belongs to one site only. Compare date and time with a watch or telephone:
         Get-Date
     On the server, the dates of the certificate as it is seen from there:
-        openssl s_client -connect api.openai.com:443 -servername api.openai.com </dev/null | openssl x509 -noout -dates
+        openssl s_client -connect api.openai.com:443 -servername api.openai.com \
+          </dev/null | openssl x509 -noout -dates
 
     On Windows, if the clock is wrong (as administrator):
         w32tm /resync
@@ -759,7 +772,8 @@ target-cert-not-yet-valid-long =
     Looks alike: with clock-skew the same happens with all sites. If it is one site only, its new
     certificate really is too fresh, and it helps to wait some hours.
 
-    On Windows, compare with a watch or telephone, then set the clock by the internet (as administrator):
+    On Windows, compare with a watch or telephone, then set the clock by the internet (as
+    administrator):
         Get-Date
         w32tm /resync
     "The service has not been started" is the answer? Then:
@@ -773,7 +787,8 @@ target-cert-name-long =
 
     Looks alike: in a network with a sign-in page this happens with every site (captive-portal); with
     proxy-name-poisoned the address behind the name is false. Compare what the server gets:
-        openssl s_client -connect api.openai.com:443 -servername api.openai.com </dev/null | grep subject
+        openssl s_client -connect api.openai.com:443 -servername api.openai.com \
+          </dev/null | grep subject
 
     In Sami: check the address of the service (Base URL) letter by letter. A numeric address in place of
     a name leads to this, too, because certificates are issued for names.
@@ -782,9 +797,9 @@ target-cert-name-long =
 
 clock-skew = the clock is wrong by { $seconds } seconds
 clock-skew-long =
-    The clock of your computer or of the server is off by more than five minutes. Then certificates of all
-    sites seem "expired" or "not yet valid", keys and sign-ins are refused, and the times in logs do not
-    fit together.
+    The clock of your computer or of the server is off by more than five minutes. Then certificates
+    of all sites seem "expired" or "not yet valid", keys and sign-ins are refused, and the times in
+    logs do not fit together.
 
     Looks alike: if it is one single site, its certificate is really out of date (target-cert-expired).
 
@@ -804,12 +819,12 @@ target-region-blocked-long =
     - Gemini: 400, "User location is not supported for the API use."
 
     Looks alike: 401 is about the key, 429 about too many requests. And if the application goes past the
-    proxy, it is your own country that is refused (see app-bypasses-proxy). The address that services see:
-        curl.exe -x http://SERVER:8080 http://sami-proxy.internal/health
+    proxy, it is your own country that is refused (see app-bypasses-proxy).
 
     On the server: IPv4 and IPv6 may be counted to different countries. Try IPv4 alone:
         docker rm -f sami-llm-proxy
-        docker run -d --name sami-llm-proxy -p 8080:8080 --restart unless-stopped -e SAMI_PROXY_PREFER_FAMILY=ipv4-only sami-llm-proxy
+        docker run -d --name sami-llm-proxy -p 8080:8080 --restart unless-stopped \
+          -e SAMI_PROXY_PREFER_FAMILY=ipv4-only sami-llm-proxy
     At the hosting provider: if that changes nothing, take a server in a country that the service lists
     as supported. Some ranges of addresses are refused inside good countries, too; then another hosting
     in the same country helps.
@@ -827,7 +842,8 @@ target-challenged-long =
 
     On the server: with IPv6 this happens more often. Let the proxy use IPv4:
         docker rm -f sami-llm-proxy
-        docker run -d --name sami-llm-proxy -p 8080:8080 --restart unless-stopped -e SAMI_PROXY_PREFER_FAMILY=ipv4-only sami-llm-proxy
+        docker run -d --name sami-llm-proxy -p 8080:8080 --restart unless-stopped \
+          -e SAMI_PROXY_PREFER_FAMILY=ipv4-only sami-llm-proxy
     At the hosting provider: another address for the server, or another hosting.
     APIs with a key seldom ask for a captcha: if only www.google.com does it and your LLM service
     answers, there is nothing to mend.
@@ -837,8 +853,8 @@ target-rate-limited-long =
     The service was reached and answers 429: too many requests in a short time, or the quota of your key
     is used up. The proxy has nothing to do with it; the answer comes from the service.
 
-    Looks alike: 503 from the proxy itself (proxy-overloaded) carries the words "sami-proxy" in the field
-    Proxy-Status. With target-challenged there is a captcha as well.
+    Looks alike: 503 from the proxy itself (proxy-overloaded) carries the words "sami-proxy" in the
+    field Proxy-Status. With target-challenged there is a captcha as well.
 
     In Sami: wait as long as the field Retry-After says; send fewer requests at once; look at limits and
     balance in your account with the service.
@@ -885,9 +901,10 @@ mtu-black-hole-long =
 
 tunnel-freezes = connections freeze after about { $kilobytes } KB
 tunnel-freezes-long =
-    Short answers arrive, but every longer one stops at the same place, after some 12 to 34 kilobytes, and
-    nothing more comes. That is the mark of a filter: some internet providers let only the first packets
-    of a connection to foreign hostings through. Uploading stops the same way.
+    Short answers arrive, but every longer one stops at the same place, after some 12 to 34
+    kilobytes, and nothing more comes. That is the mark of a filter: some internet providers let
+    only the first packets of a connection to foreign hostings through. Uploading stops the same
+    way.
 
     Looks alike: with mtu-black-hole not even the first full packet comes. A service that hangs stops
     here and there, not always at the same size and not for all services. Test with the proxy alone, no
@@ -920,9 +937,9 @@ tunnel-cut-idle-long =
 
 stream-buffered = answers arrive in lumps instead of word by word
 stream-buffered-long =
-    LLM services send their answer piece by piece. Something on the way collects the pieces and hands them
-    on together: you see nothing for a long time and then everything at once, or a timeout. sami-proxy
-    passes on every piece at once.
+    LLM services send their answer piece by piece. Something on the way collects the pieces and
+    hands them on together: you see nothing for a long time and then everything at once, or a
+    timeout. sami-proxy passes on every piece at once.
 
     Looks alike: a slow model has pauses too, but the pieces come one by one. Test with the proxy alone;
     five lines must appear one after another, not all at the end:
@@ -941,11 +958,12 @@ link-slow-long =
     with pictures, files and long contexts. Either the line is slow as such, or your internet provider
     slows down this way, or the server is far or busy.
 
-    Looks alike: with link-lossy packets get lost and have to be repeated; here hardly any get lost. Measure
-    the way to the proxy alone, and the server's own way out, in bytes a second:
-        curl.exe -o NUL -w "%{"{"}speed_download{"}"}" -x http://SERVER:8080 "http://sami-proxy.internal/bytes?n=1048576"
+    Looks alike: with link-lossy packets get lost and have to be repeated; here hardly any get lost.
+    Measure the way to the proxy alone, then the server's own way out; see the column "Average
+    Speed":
+        curl.exe -o NUL -x http://SERVER:8080 "http://sami-proxy.internal/bytes?n=1048576"
     On the server:
-        curl -o /dev/null -w "%{"{"}speed_download{"}"}" https://www.google.com/
+        curl -o /dev/null https://www.google.com/
         docker stats --no-stream sami-llm-proxy
 
     On Windows: cable instead of Wi-Fi; without VPN; at another time of the day; over mobile internet.
@@ -953,8 +971,8 @@ link-slow-long =
 
 link-lossy = { $percent } % of the packets to the proxy get lost
 link-lossy-long =
-    A part of the packets does not arrive and has to be sent again. Connections are made with delays of a
-    second or more, answers stutter, and now and then one breaks.
+    A part of the packets does not arrive and has to be sent again. Connections are made with delays
+    of a second or more, answers stutter, and now and then one breaks.
 
     Looks alike: a filter (connect-filtered) hits certain names and always the same ones; loss hits
     everything at random. Where does it get lost? Ping the router ("Default Gateway") and the server:
@@ -962,8 +980,8 @@ link-lossy-long =
         ping -n 30 192.168.1.1
         ping -n 30 SERVER
 
-    On Windows: loss already on the way to the router means Wi-Fi or cable. Go nearer, use a cable, use the
-    5 GHz band, restart the router.
+    On Windows: loss already on the way to the router means Wi-Fi or cable. Go nearer, use a cable,
+    use the 5 GHz band, restart the router.
     No loss to the router, but to the server: your internet provider or the hosting. Note the times and
     results and write to both; try over mobile internet. If only this server is affected, take one
     elsewhere.
@@ -988,20 +1006,22 @@ docker-not-running-long =
 
 docker-no-permission = this user may not talk to Docker
 docker-no-permission-long =
-    Docker runs, but belongs to the administrator, and the present user is not in the group "docker". The
-    message is "permission denied ... docker.sock". The proxy may work perfectly; only looking is forbidden.
+    Docker runs, but belongs to the administrator, and the present user is not in the group
+    "docker". The message is "permission denied ... docker.sock". The proxy may work perfectly; only
+    looking is forbidden.
 
     Looks alike: docker-not-running, where sudo does not help either.
 
-    On the server: put sudo before every docker command ...
+    On the server: put sudo before every docker command:
         sudo docker ps -a
-    ... or join the group once, then log out and in again (members of it may do everything on the server):
+    Or join the group once, then log out and in again (members of it may do everything on the
+    server):
         sudo usermod -aG docker USER
 
 container-missing = there is no container { $container } on this server
 container-missing-long =
-    Docker runs, but has no container of the proxy, not even a stopped one. It was never created here, or
-    was removed, or has another name, or you are on another server.
+    Docker runs, but has no container of the proxy, not even a stopped one. It was never created
+    here, or was removed, or has another name, or you are on another server.
 
     Looks alike: container-stopped. That one exists, but plain "docker ps" hides it; -a shows all:
         docker ps -a
@@ -1011,8 +1031,8 @@ container-missing-long =
     second starts it:
         docker build -t sami-llm-proxy .
         docker run -d --name sami-llm-proxy -p 8080:8080 --restart unless-stopped sami-llm-proxy
-    On the open internet give it a user name and a password, too: -e SAMI_PROXY_AUTH=USER:PASSWORD before
-    the last word.
+    On the open internet give it a user name and a password, too: -e SAMI_PROXY_AUTH=USER:PASSWORD
+    before the last word.
 
 container-stopped = the container { $container } is not running ({ $status })
 container-stopped-long =
@@ -1077,8 +1097,8 @@ container-oom-killed-long =
         docker inspect sami-llm-proxy | grep Memory
     A limit that is too low can be raised while it runs:
         docker update --memory 256m --memory-swap 512m sami-llm-proxy
-    If the server itself is short of memory, see memory-short. If connections are counted in thousands and
-    are not yours, see open-proxy.
+    If the server itself is short of memory, see memory-short. If connections are counted in
+    thousands and are not yours, see open-proxy.
 
 container-unhealthy = Docker reports the container { $container } as unhealthy
 container-unhealthy-long =
@@ -1100,11 +1120,12 @@ container-unhealthy-long =
 
 wrong-architecture = the image was built for another processor ({ $other })
 wrong-architecture-long =
-    The image has a program for another kind of processor than the server's: for ARM (aarch64, arm64) in
-    place of Intel/AMD (x86_64, amd64) or the other way round. docker run succeeds, and the container ends
-    at once; its log says "exec format error".
+    The image has a program for another kind of processor than the server's: for ARM (aarch64,
+    arm64) in place of Intel/AMD (x86_64, amd64) or the other way round. docker run succeeds, and
+    the container ends at once; its log says "exec format error".
 
-    Looks alike: container-stopped and container-restarting have other words in the log. Compare the two:
+    Looks alike: container-stopped and container-restarting have other words in the log. Compare the
+    two:
         docker logs --tail 5 sami-llm-proxy
         docker image inspect sami-llm-proxy | grep Architecture
         uname -m
@@ -1122,7 +1143,8 @@ port-not-published-long =
     forgotten when it was created. From outside the server refuses at once.
 
     Looks alike: with port-published-loopback-only there is a port, but only for the server itself;
-    with listener-missing the port is there and nobody behind it. Empty output of the first line is this:
+    with listener-missing the port is there and nobody behind it. Empty output of the first line is
+    this:
         docker port sami-llm-proxy
         docker ps --filter name=sami-llm-proxy
 
@@ -1140,22 +1162,23 @@ port-published-loopback-only-long =
     listens on 127.0.0.1. Here docker port shows 127.0.0.1:
         docker port sami-llm-proxy
 
-    On the server: create the container anew with -p 8080:8080, without an address before it (and with the
-    -e and -v that you had):
+    On the server: create the container anew with -p 8080:8080, without an address before it (and
+    with the -e and -v that you had):
         docker rm -f sami-llm-proxy
         docker run -d --name sami-llm-proxy -p 8080:8080 --restart unless-stopped sami-llm-proxy
-    If it is 127.0.0.1 all the same, Docker has that as its default. Remove the line with "ip" and restart:
+    If it is 127.0.0.1 all the same, Docker has that as its default. Remove the line with "ip" and
+    restart:
         cat /etc/docker/daemon.json
         sudo systemctl restart docker
 
 port-published-elsewhere = the proxy is published at { $other }, not at port { $port }
 port-published-elsewhere-long =
-    Docker publishes the proxy, but elsewhere: at another port of the server, at one particular address of
-    it, or it leads to a port in the container where the proxy does not listen. The last one looks perfect
-    in docker ps (8080->3128), and yet the container refuses.
+    Docker publishes the proxy, but elsewhere: at another port of the server, at one particular
+    address of it, or it leads to a port in the container where the proxy does not listen. The last
+    one looks perfect in docker ps (8080->3128), and yet the container refuses.
 
-    The rule is -p OUTER:INNER. The outer port is what you enter in Sami; the inner one is where the proxy
-    listens in its container, 8080 unless you set something else. Compare:
+    The rule is -p OUTER:INNER. The outer port is what you enter in Sami; the inner one is where the
+    proxy listens in its container, 8080 unless you set something else. Compare:
         docker port sami-llm-proxy
         docker exec sami-llm-proxy netstat -tln
 
@@ -1166,11 +1189,12 @@ port-published-elsewhere-long =
 
 container-network-mode = the container's network ({ $other }) does not let its port out
 container-network-mode-long =
-    The container was created with a network in which -p has no effect, and Docker does not object aloud:
+    The container was created with a network in which -p has no effect, and Docker does not object
+    aloud:
     - none: no network at all;
     - an "internal" network: no way in from outside, and none out;
-    - host: -p is ignored, the proxy uses the server's port directly. That may work, but now the server's
-      firewall (ufw) applies.
+    - host: -p is ignored, the proxy uses the server's port directly. That may work, but now the
+      server's firewall (ufw) applies.
 
     Looks alike: port-not-published has an ordinary network and no -p. This shows the network:
         docker inspect sami-llm-proxy | grep NetworkMode
@@ -1178,8 +1202,8 @@ container-network-mode-long =
 
     On the server, with host it may suffice to open the firewall:
         sudo ufw allow 8080/tcp
-    Otherwise create it anew with the ordinary network (and the -e and -v that you had); connecting it to
-    another network later does not publish the port:
+    Otherwise create it anew with the ordinary network (and the -e and -v that you had); connecting
+    it to another network later does not publish the port:
         docker rm -f sami-llm-proxy
         docker run -d --name sami-llm-proxy -p 8080:8080 --restart unless-stopped sami-llm-proxy
 
@@ -1190,8 +1214,8 @@ listener-missing-long =
     On this machine, or in this container, no program waits at the proxy's port. The proxy does not run,
     has just ended, or was started with another port.
 
-    Looks alike: listener-other-port (it runs, but elsewhere) and listener-loopback-only (it runs, but for
-    itself). The list of all ports that somebody waits at:
+    Looks alike: listener-other-port (it runs, but elsewhere) and listener-loopback-only (it runs,
+    but for itself). The list of all ports that somebody waits at:
         sudo ss -ltnp
         docker exec sami-llm-proxy netstat -tln
 
@@ -1213,8 +1237,8 @@ listener-loopback-only-long =
         docker exec sami-llm-proxy netstat -tln
         docker inspect sami-llm-proxy | grep -i listen
 
-    On the server: create the container anew without SAMI_PROXY_LISTEN and --listen. What holds by itself
-    is 0.0.0.0:8080, that is, everybody (with the other -e and -v that you had):
+    On the server: create the container anew without SAMI_PROXY_LISTEN and --listen. What holds by
+    itself is 0.0.0.0:8080, that is, everybody (with the other -e and -v that you had):
         docker rm -f sami-llm-proxy
         docker run -d --name sami-llm-proxy -p 8080:8080 --restart unless-stopped sami-llm-proxy
     Without Docker:
@@ -1256,12 +1280,13 @@ port-taken-long =
 
 backlog-overflow = new connections are lost because the waiting line of the port is full
 backlog-overflow-long =
-    The system keeps new connections in a waiting line until the proxy takes them. The line is full, so
-    some attempts get no answer while others succeed. Either very many come at once, or the proxy does not
-    get to take them (processor busy, too few open files).
+    The system keeps new connections in a waiting line until the proxy takes them. The line is full,
+    so some attempts get no answer while others succeed. Either very many come at once, or the proxy
+    does not get to take them (processor busy, too few open files).
 
-    Looks alike: link-lossy loses packets of all connections, this only the first packets of new ones. In
-    the line of the port the number under Recv-Q is as great as Send-Q, and the counter grows:
+    Looks alike: link-lossy loses packets of all connections, this only the first packets of new
+    ones. In the line of the port the number under Recv-Q is as great as Send-Q, and the counter
+    grows:
         ss -ltn "sport = :8080"
         nstat -az TcpExtListenOverflows
 
@@ -1274,8 +1299,9 @@ backlog-overflow-long =
 
 fd-limit = the proxy has reached its limit of open files ({ $limit })
 fd-limit-long =
-    Every connection needs an "open file", and a tunnel needs two. The limit for the proxy is reached. New
-    connections are accepted by the system, but nobody serves them; the log speaks of "too many open files".
+    Every connection needs an "open file", and a tunnel needs two. The limit for the proxy is
+    reached. New connections are accepted by the system, but nobody serves them; the log speaks of
+    "too many open files".
 
     Looks alike: with proxy-overloaded the proxy counts by itself and answers 503 politely. With
     silent-peer it hangs for another reason. The limit in force:
@@ -1284,23 +1310,25 @@ fd-limit-long =
 
     On the server: create it anew with a higher limit (and the -e and -v that you had):
         docker rm -f sami-llm-proxy
-        docker run -d --name sami-llm-proxy -p 8080:8080 --restart unless-stopped --ulimit nofile=65536 sami-llm-proxy
+        docker run -d --name sami-llm-proxy -p 8080:8080 --restart unless-stopped \
+          --ulimit nofile=65536 sami-llm-proxy
     If so many connections are not yours, see open-proxy.
 
 ### Server: packets
 
 docker-nat-missing = Docker's rules that lead the port to the container are missing
 docker-nat-missing-long =
-    Docker leads packets to a container by rules in the system's packet filter. Somebody has removed them:
-    "iptables -F", "nft flush ruleset", a restart of nftables or firewalld, or a script that loads saved
-    rules. docker ps still shows the port as if all were well. Then a helper program takes over: the port
-    may go on working, but every client seems to be 172.17.0.1, and ufw applies; or nothing works.
+    Docker leads packets to a container by rules in the system's packet filter. Somebody has removed
+    them: "iptables -F", "nft flush ruleset", a restart of nftables or firewalld, or a script that
+    loads saved rules. docker ps still shows the port as if all were well. Then a helper program
+    takes over: the port may go on working, but every client seems to be 172.17.0.1, and ufw
+    applies; or nothing works.
 
     Looks alike: host-firewall-drop, where the rules are there. Both of these must print something:
         sudo iptables -t nat -S PREROUTING | grep DOCKER
         sudo iptables -t nat -S DOCKER | grep 8080
-    If the second prints something and the first does not, the rules are half restored; that happens after
-    "docker restart", and is not enough.
+    If the second prints something and the first does not, the rules are half restored; that happens
+    after "docker restart", and is not enough.
 
     On the server: only a restart of Docker itself puts everything back. (With Docker's nftables backend
     look with "sudo nft list ruleset" in place of iptables.)
@@ -1325,8 +1353,8 @@ ip-forward-off-long =
 
 docker-user-drop = a rule in DOCKER-USER drops the packets for port { $port }
 docker-user-drop-long =
-    DOCKER-USER is the place for one's own rules about containers. A rule there throws the proxy's packets
-    away: a list of countries or addresses, or the block that "ufw-docker" writes into
+    DOCKER-USER is the place for one's own rules about containers. A rule there throws the proxy's
+    packets away: a list of countries or addresses, or the block that "ufw-docker" writes into
     /etc/ufw/after.rules. From outside there is silence, and "ufw allow 8080" does not help.
 
     Looks alike: host-firewall-drop. Try to connect from home and see which line counts up here (pkts):
@@ -1347,8 +1375,8 @@ host-firewall-drop-long =
     - in Docker, the usual way: ufw has no say about published ports, neither allow nor deny;
     - Docker 29 and later with its nftables backend: ufw does block, and only "ufw route allow" helps.
 
-    Looks alike: port-filtered by the hosting. Your packets are then not seen on the server at all. Watch
-    while you try from home, and look for lines with [UFW BLOCK]:
+    Looks alike: port-filtered by the hosting. Your packets are then not seen on the server at all.
+    Watch while you try from home, and look for lines with [UFW BLOCK]:
         sudo tcpdump -ni any tcp port 8080
         sudo journalctl -k --no-pager | grep UFW | tail
         sudo ufw status verbose
@@ -1363,12 +1391,13 @@ host-firewall-drop-long =
 
 client-banned = the server has banned your address { $client }
 client-banned-long =
-    A guard on the server (fail2ban, CrowdSec) has put your address on its list, for instance after several
-    wrong passwords over SSH. Everybody else gets through; for you there is silence or refusal, often on
-    all ports.
+    A guard on the server (fail2ban, CrowdSec) has put your address on its list, for instance after
+    several wrong passwords over SSH. Everybody else gets through; for you there is silence or
+    refusal, often on all ports.
 
-    Looks alike: port-filtered by your internet provider. Over the mobile internet of your phone you have
-    another address, and it works in both cases; but only here does the list on the server name you.
+    Looks alike: port-filtered by your internet provider. Over the mobile internet of your phone you
+    have another address, and it works in both cases; but only here does the list on the server name
+    you.
 
     On the server (get in over the phone or the hosting's console in the browser):
         sudo fail2ban-client status sshd
@@ -1379,9 +1408,9 @@ client-banned-long =
 
 conntrack-full = the server's table of connections is full ({ $count } of { $limit })
 conntrack-full-long =
-    The system remembers every connection in a table (conntrack). It is full, so packets of new connections
-    are thrown away: now it works, now it does not, worse under load. The kernel's log says "nf_conntrack:
-    table full, dropping packet".
+    The system remembers every connection in a table (conntrack). It is full, so packets of new
+    connections are thrown away: now it works, now it does not, worse under load. The kernel's log
+    says "nf_conntrack: table full, dropping packet".
 
     Looks alike: link-lossy and backlog-overflow come and go, too. Compare the two numbers:
         sudo sysctl net.netfilter.nf_conntrack_count net.netfilter.nf_conntrack_max
@@ -1394,12 +1423,13 @@ conntrack-full-long =
 
 reverse-path-filter = the server drops your packets because its answer would go another way
 reverse-path-filter-long =
-    Your packets arrive at the server, but by its table of routes the answer would leave through another
-    network card, or by no way at all. With strict checking (rp_filter) the system then drops the packet;
-    without, the answer gets lost. It happens with two network cards or addresses, or a VPN on the server.
+    Your packets arrive at the server, but by its table of routes the answer would leave through
+    another network card, or by no way at all. With strict checking (rp_filter) the system then
+    drops the packet; without, the answer gets lost. It happens with two network cards or addresses,
+    or a VPN on the server.
 
-    Looks alike: host-firewall-drop. There a firewall rule counts up. Here this names a wrong card or none
-    (put your own address):
+    Looks alike: host-firewall-drop. There a firewall rule counts up. Here this names a wrong card
+    or none (put your own address):
         ip route get ADDRESS
         sysctl net.ipv4.conf.all.rp_filter
         ip rule
@@ -1425,7 +1455,8 @@ container-dns-broken-long =
 
     On the server, for the proxy alone (with the -e and -v that you had):
         docker rm -f sami-llm-proxy
-        docker run -d --name sami-llm-proxy -p 8080:8080 --restart unless-stopped -e SAMI_PROXY_DNS=1.1.1.1 sami-llm-proxy
+        docker run -d --name sami-llm-proxy -p 8080:8080 --restart unless-stopped \
+          -e SAMI_PROXY_DNS=1.1.1.1 sami-llm-proxy
     For all containers: put the line below into /etc/docker/daemon.json, between curly brackets. If the
     hosting has name servers of its own, take those.
         "dns": ["1.1.1.1"]
@@ -1433,9 +1464,9 @@ container-dns-broken-long =
 
 container-no-egress = the container cannot get out, although the server can
 container-no-egress-long =
-    The server itself reaches the internet, its containers don't. Docker's rule that lets containers go out
-    under the server's address (MASQUERADE) is missing, or a rule forbids it, or the container is in an
-    "internal" network.
+    The server itself reaches the internet, its containers don't. Docker's rule that lets containers
+    go out under the server's address (MASQUERADE) is missing, or a rule forbids it, or the
+    container is in an "internal" network.
 
     Looks alike: proxy-no-egress, where the server can't get out either; container-dns-broken, where
     only names fail. The first must print something, and the network must not be internal:
@@ -1452,9 +1483,10 @@ container-no-egress-long =
 
 container-mtu = the container sends larger packets than the server's network takes ({ $bytes } bytes)
 container-mtu-long =
-    The network card of this server takes smaller packets than usual (1450 or 1400 bytes in place of 1500),
-    and Docker does not adopt that by itself. Containers send too large packets, and these vanish:
-    connections are made, then encryption or longer answers hang. The same command on the server works.
+    The network card of this server takes smaller packets than usual (1450 or 1400 bytes in place of
+    1500), and Docker does not adopt that by itself. Containers send too large packets, and these
+    vanish: connections are made, then encryption or longer answers hang. The same command on the
+    server works.
 
     Looks alike: mtu-black-hole lies on the way to you and affects the server itself, too. Compare the
     numbers behind "mtu" of the network card and of docker0:
@@ -1462,7 +1494,8 @@ container-mtu-long =
         curl -v --max-time 15 https://example.com/
         docker exec sami-llm-proxy wget -T 15 -O /dev/null https://example.com/
 
-    On the server: put this into /etc/docker/daemon.json between curly brackets, with the smaller number:
+    On the server: put this into /etc/docker/daemon.json between curly brackets, with the smaller
+    number:
         "mtu": 1450
         sudo systemctl restart docker
         docker restart sami-llm-proxy
@@ -1473,8 +1506,8 @@ container-mtu-long =
 
 disk-full = the server's disk is full
 disk-full-long =
-    There is no space left. Docker can't create or start containers ("no space left on device"), logs and
-    updates fail. A running proxy mostly goes on.
+    There is no space left. Docker can't create or start containers ("no space left on device"),
+    logs and updates fail. A running proxy mostly goes on.
 
     Looks alike: docker-not-running and container-stopped can be consequences of it. 100% in the line of
     "/" means that it is this; -i counts files, which can also run out:
@@ -1525,15 +1558,16 @@ open-proxy-long =
 
     On the server: a user name and a password, and --open taken out:
         docker rm -f sami-llm-proxy
-        docker run -d --name sami-llm-proxy -p 8080:8080 --restart unless-stopped -e SAMI_PROXY_AUTH=USER:PASSWORD sami-llm-proxy
+        docker run -d --name sami-llm-proxy -p 8080:8080 --restart unless-stopped \
+          -e SAMI_PROXY_AUTH=USER:PASSWORD sami-llm-proxy
     In Sami: enter both. See in the log who has been there so far:
         docker logs --tail 200 sami-llm-proxy
 
-cloud-firewall-suspected = all is well on the server; perhaps the hosting's firewall blocks port { $port }
+cloud-firewall-suspected = all is well on the server; the hosting's firewall may block port { $port }
 cloud-firewall-suspected-long =
-    Seen from the server everything is right: the proxy runs, the port is published, no rule of the server
-    is against it. Whether anybody gets as far as the server can't be seen from here. Many hostings have a
-    firewall of their own, which at first lets only SSH in.
+    Seen from the server everything is right: the proxy runs, the port is published, no rule of the
+    server is against it. Whether anybody gets as far as the server can't be seen from here. Many
+    hostings have a firewall of their own, which at first lets only SSH in.
 
     To find out, watch here while you try to connect from home:
         sudo tcpdump -ni any tcp port 8080
@@ -1548,20 +1582,21 @@ cloud-firewall-suspected-long =
 
 behind-nat = the server has no public address of its own, only { $other }
 behind-nat-long =
-    The server's network card has a private address (10..., 172.16..., 192.168..., 100.64...). Either the
-    hosting translates a public address to it, one to one, which is usual with AWS, Azure, Google and
-    Oracle and works; or the server has no public address at all, and nobody can reach it from outside.
+    The server's network card has a private address (10..., 172.16..., 192.168..., 100.64...).
+    Either the hosting translates a public address to it, one to one, which is usual with AWS,
+    Azure, Google and Oracle and works; or the server has no public address at all, and nobody can
+    reach it from outside.
 
-    To tell them apart, which address do others see? If the control panel shows the same as a public
-    address of this server, all is well:
+    To tell them apart, compare the two: the address here, and the one that the hosting provider's
+    control panel shows for this server. If there is a public one in the panel, all is well:
         ip -4 addr
-        curl -x http://127.0.0.1:8080 http://sami-proxy.internal/health
 
-    Note: behind such a translation the server often can't reach itself by its public address. A test from
-    the server to the public address that ends with a timeout means nothing; test from outside.
+    Note: behind such a translation the server often can't reach itself by its public address. A
+    test from the server to the public address that ends with a timeout means nothing; test from
+    outside.
 
-    At the hosting provider: if there is no public address, order one (public IP, floating IP) and attach
-    it to this server. At home: forward port 8080 in the router to this machine.
+    At the hosting provider: if there is no public address, order one (public IP, floating IP) and
+    attach it to this server. At home: forward port 8080 in the router to this machine.
     In Sami: enter the public address, never the private one.
 
 public-address-differs = others see this server as { $other }, not as { $host }
@@ -1571,14 +1606,13 @@ public-address-differs-long =
     a VPN on the server, a parent proxy, IPv6 beside IPv4.
 
     Looks alike: with behind-nat the server's card has a private address and both public ones are equal.
-    The outgoing addresses, first by IPv4, then by IPv6:
-        curl -x http://127.0.0.1:8080 http://sami-proxy.internal/health
 
-    On the server: if it is not intended, look for a VPN and for several addresses:
+    On the server: see which address it goes out with (behind "src") and which ones it has; if this
+    is not intended, look for a VPN and for superfluous addresses:
         ip route get 1.1.1.1
         ip addr
-    In Sami: nothing to do, if everything works. Where a service has a list of allowed addresses, enter the
-    outgoing one.
+    In Sami: nothing to do, if everything works. Where a service has a list of allowed addresses,
+    enter the outgoing one.
 
 client-address-hidden = the proxy sees all clients as { $client }, the address of Docker
 client-address-hidden-long =
@@ -1599,20 +1633,20 @@ client-address-hidden-long =
 
 system-proxy-differs = Windows itself is set to another proxy: { $other }
 system-proxy-differs-long =
-    The proxy settings of Windows name another proxy than the one that was checked here. Programs that
-    follow Windows (browsers, many applications) go there. If nothing listens there, for instance after a
-    VPN program has ended, they fail, although your proxy is in order.
+    The proxy settings of Windows name another proxy than the one that was checked here. Programs
+    that follow Windows (browsers, many applications) go there. If nothing listens there, for
+    instance after a VPN program has ended, they fail, although your proxy is in order.
 
-    Looks alike: app-bypasses-proxy, where an application uses no proxy at all. See what is set (1 behind
-    ProxyEnable means on), for Windows services, and in variables:
+    Looks alike: app-bypasses-proxy, where an application uses no proxy at all. See what is set (1
+    behind ProxyEnable means on), for Windows services, and in variables:
         reg query "HKCU\Software\Microsoft\Windows\CurrentVersion\Internet Settings"
         netsh winhttp show proxy
         Get-ChildItem Env:*proxy*
 
     On Windows: Settings, Network & internet, Proxy. Enter your proxy there or switch it off:
-        reg add "HKCU\Software\Microsoft\Windows\CurrentVersion\Internet Settings" /v ProxyEnable /t REG_DWORD /d 0 /f
-    AutoConfigURL is the address of a script which decides for each site; it may win over the rest. If you
-    don't know it, switch "Use setup script" off.
+        start ms-settings:network-proxy
+    AutoConfigURL is the address of a script which decides for each site; it may win over the rest.
+    If you don't know it, switch "Use setup script" off.
     In Sami: its own proxy settings do not depend on those of Windows.
 
 app-bypasses-proxy = the application goes past the proxy
@@ -1625,12 +1659,12 @@ app-bypasses-proxy-long =
     server, and use the application meanwhile:
         docker logs -f --tail 0 sami-llm-proxy
 
-    In Sami: type http, host and port of the proxy must be entered and switched on. Restart it after that.
-    On Windows: exceptions (ProxyOverride, NO_PROXY) must not name the service; see both with:
+    In Sami: type http, host and port of the proxy must be entered and switched on. Restart it after
+    that. On Windows: exceptions (ProxyOverride, NO_PROXY) must not name the service; see both with:
         reg query "HKCU\Software\Microsoft\Windows\CurrentVersion\Internet Settings" /v ProxyOverride
         Get-ChildItem Env:*proxy*
-    Programs of another kind (WinHTTP) have a setting of their own; this copies that of Windows to it (as
-    administrator):
+    Programs of another kind (WinHTTP) have a setting of their own; this copies that of Windows to
+    it (as administrator):
         netsh winhttp import proxy source=ie
 
 ipv6-broken = IPv6 is there but does not work, so every connection begins with a wait
@@ -1639,8 +1673,8 @@ ipv6-broken-long =
     nowhere. Programs try it first and turn to IPv4 after a fraction of a second up to two seconds; some
     do not turn at all. Everything feels slow at the beginning.
 
-    Looks alike: if IPv6 is refused at once and not silent, your network is fine and only the server does
-    not offer it. Compare:
+    Looks alike: if IPv6 is refused at once and not silent, your network is fine and only the server
+    does not offer it. Compare:
         curl.exe -4 -sS -o NUL -w "%{"{"}time_connect{"}"}" http://SERVER:8080/healthz
         curl.exe -6 -sS -o NUL -w "%{"{"}time_connect{"}"}" http://SERVER:8080/healthz
 
@@ -1648,13 +1682,14 @@ ipv6-broken-long =
     Or remove the AAAA entry of the name at your domain's DNS, if the server has no working IPv6.
     On the server, if it is the proxy's own way out that is broken (with the -e and -v that you had):
         docker rm -f sami-llm-proxy
-        docker run -d --name sami-llm-proxy -p 8080:8080 --restart unless-stopped -e SAMI_PROXY_PREFER_FAMILY=ipv4 sami-llm-proxy
+        docker run -d --name sami-llm-proxy -p 8080:8080 --restart unless-stopped \
+          -e SAMI_PROXY_PREFER_FAMILY=ipv4 sami-llm-proxy
 
 egress-datacenter-refused = { $target } does not welcome addresses of hostings such as your server's
 egress-datacenter-refused-long =
-    Some services treat addresses of data centres with suspicion, because robots live there: they ask for a
-    captcha, answer 403, or count requests more strictly. Other services work through the same proxy, so
-    the way is fine.
+    Some services treat addresses of data centres with suspicion, because robots live there: they
+    ask for a captcha, answer 403, or count requests more strictly. Other services work through the
+    same proxy, so the way is fine.
 
     Looks alike: target-region-blocked names the country or region in its answer. target-rate-limited is
     429 and passes after a while. The bare way to Google, for comparison (204 is good):
@@ -1662,6 +1697,7 @@ egress-datacenter-refused-long =
 
     On the server: another family of addresses may be seen with other eyes (with the -e and -v you had):
         docker rm -f sami-llm-proxy
-        docker run -d --name sami-llm-proxy -p 8080:8080 --restart unless-stopped -e SAMI_PROXY_PREFER_FAMILY=ipv4-only sami-llm-proxy
+        docker run -d --name sami-llm-proxy -p 8080:8080 --restart unless-stopped \
+          -e SAMI_PROXY_PREFER_FAMILY=ipv4-only sami-llm-proxy
     At the hosting provider: another address or another hosting. If your LLM service itself works, you
     need not do anything.

@@ -52,12 +52,7 @@ impl Lang {
             return lang;
         }
         let set = |name: &&str| environment(name).filter(|value| !value.is_empty());
-        VARIABLES
-            .iter()
-            .find_map(set)
-            .as_deref()
-            .or(system)
-            .map_or(Self::En, Self::of_locale)
+        VARIABLES.iter().find_map(set).as_deref().or(system).map_or(Self::En, Self::of_locale)
     }
 
     /// Of `ru_RU.UTF-8`, `ru-RU`, `ru`; what is not known is English.
@@ -84,11 +79,13 @@ pub enum Arg<'a> {
 /// `argument-NAME` says, as in the list of `explain`.
 pub const ARGUMENTS: &[&str] = &[
     // the proxy
-    "host", "port",
+    "host",
+    "port",
     // another value than the expected one, of the same kind: a port, an address, a name
     "other",
     // a name that is looked up, and who was asked
-    "name", "server",
+    "name",
+    "server",
     // beyond the proxy: HOST:PORT, or a host
     "target",
     // the client's address as the proxy sees it
@@ -100,22 +97,59 @@ pub const ARGUMENTS: &[&str] = &[
     // who signed a certificate
     "issuer",
     // quantities
-    "seconds", "kilobytes", "bytes", "percent", "count", "limit",
+    "seconds",
+    "kilobytes",
+    "bytes",
+    "percent",
+    "count",
+    "limit",
 ];
 
 /// Every message that belongs to no code, but for the `argument-…` of [`ARGUMENTS`].
 pub const FIXED: &[&str] = &[
-    "segment-client", "segment-lan", "segment-isp", "segment-edge", "segment-host",
-    "segment-docker", "segment-proxy", "segment-dns", "segment-target",
-    "state-ok", "state-bad", "state-warn", "state-unknown", "state-skipped",
-    "severity-fine", "severity-warning", "severity-problem",
-    "confidence-certain", "confidence-likely", "confidence-possible",
-    "heading-because", "heading-could-also-be", "heading-tell-apart", "heading-fix",
-    "heading-not-checked", "heading-warnings",
-    "place-windows", "place-server", "place-docker", "place-provider", "place-sami",
-    "status-ok", "status-degraded", "status-broken", "status-inconclusive",
-    "count-checks", "count-checks-fine", "count-checks-skipped",
-    "explain-where", "explain-placeholders", "explain-list", "explain-unknown", "explain-near",
+    "segment-client",
+    "segment-lan",
+    "segment-isp",
+    "segment-edge",
+    "segment-host",
+    "segment-docker",
+    "segment-proxy",
+    "segment-dns",
+    "segment-target",
+    "state-ok",
+    "state-bad",
+    "state-warn",
+    "state-unknown",
+    "state-skipped",
+    "severity-fine",
+    "severity-warning",
+    "severity-problem",
+    "confidence-certain",
+    "confidence-likely",
+    "confidence-possible",
+    "heading-because",
+    "heading-could-also-be",
+    "heading-tell-apart",
+    "heading-fix",
+    "heading-not-checked",
+    "heading-warnings",
+    "place-windows",
+    "place-server",
+    "place-docker",
+    "place-provider",
+    "place-sami",
+    "status-ok",
+    "status-degraded",
+    "status-broken",
+    "status-inconclusive",
+    "count-checks",
+    "count-checks-fine",
+    "count-checks-skipped",
+    "explain-where",
+    "explain-placeholders",
+    "explain-list",
+    "explain-unknown",
+    "explain-near",
 ];
 
 const fn source(lang: Lang) -> &'static str {
@@ -259,7 +293,10 @@ mod tests {
             let expected = expected();
             let missing: Vec<_> = expected.difference(&found).collect();
             let left_over: Vec<_> = found.difference(&expected).collect();
-            assert!(missing.is_empty() && left_over.is_empty(), "{lang:?}: -{missing:?} +{left_over:?}");
+            assert!(
+                missing.is_empty() && left_over.is_empty(),
+                "{lang:?}: -{missing:?} +{left_over:?}"
+            );
             let words = Words::new(lang);
             for id in &expected {
                 assert!(words.bundle.get_message(id).unwrap().value().is_some(), "{lang:?}: {id}");
@@ -275,7 +312,10 @@ mod tests {
         let known: BTreeSet<&str> = ARGUMENTS.iter().copied().collect();
         assert_eq!(used, known);
         for (id, arguments) in &en {
-            assert!(!id.ends_with("-long") || arguments.is_empty(), "{id}: a page has no arguments");
+            assert!(
+                !id.ends_with("-long") || arguments.is_empty(),
+                "{id}: a page has no arguments"
+            );
         }
     }
 
@@ -322,7 +362,8 @@ mod tests {
                     assert_eq!(line, line.trim_end(), "{lang:?}: {name}");
                     assert!(!line.contains('\t'), "{lang:?}: {name}: {line}");
                     let indent = line.len() - line.trim_start().len();
-                    assert!(indent == 0 || indent == 4, "{lang:?}: {name}: {line}");
+                    // Text, the rest of a list's item, a command, its rest.
+                    assert!([0, 2, 4, 6].contains(&indent), "{lang:?}: {name}: {line}");
                 }
                 assert!(!page.contains("\n\n\n"), "{lang:?}: {name}");
             }
@@ -346,7 +387,6 @@ mod tests {
 
     #[test]
     fn a_page_names_only_codes_that_exist() {
-        // What looks like a code and is none: programs, packages, names of ours and of others.
         let page = |lang| {
             let words = Words::new(lang);
             Code::ALL.iter().map(|&code| words.long(code)).collect::<Vec<_>>().join("\n")
@@ -412,8 +452,11 @@ mod tests {
         let both = [("SAMI_PROXY_LANG", "en"), ("LC_ALL", "ru_RU")];
         assert_eq!(choose(None, &both, None), Lang::En);
         for (locale, lang) in [
-            ("RU", Lang::Ru), ("kk_KZ.UTF-8", Lang::Ru), ("ru@x", Lang::Ru),
-            ("run", Lang::En), ("POSIX", Lang::En),
+            ("RU", Lang::Ru),
+            ("kk_KZ.UTF-8", Lang::Ru),
+            ("ru@x", Lang::Ru),
+            ("run", Lang::En),
+            ("POSIX", Lang::En),
         ] {
             assert_eq!(choose(None, &[("LANG", locale)], None), lang, "{locale}");
         }
