@@ -25,35 +25,33 @@ pub(super) fn run(word: Option<&str>, lang: Lang) -> ExitCode {
 }
 
 fn page(words: &Words, code: Code) -> String {
-    let severity = words.severity(code.severity());
-    let mut page = format!("{} ({severity})\n", code.word());
-    for line in [
+    let place = words.segment(code.segment());
+    let mut page = [
+        format!("{} ({})", code.word(), words.severity(code.severity())),
         words.summary(code, &[]),
-        format!("{}: {}", words.text("explain-where", &[]), words.segment(code.segment())),
+        format!("{}: {place}", words.text("explain-where", &[])),
         String::new(),
         words.long(code),
         String::new(),
         words.text("explain-placeholders", &[]),
-    ] {
-        page.push_str(&line);
-        page.push('\n');
-    }
+    ]
+    .join("\n");
+    page.push('\n');
     page
 }
 
 fn list(words: &Words) -> String {
-    let mut list = String::new();
+    let mut lines = Vec::new();
     for segment in Segment::ALL {
-        list.push_str(&words.segment(segment));
-        list.push('\n');
+        lines.push(words.segment(segment));
         for code in Code::ALL.iter().filter(|code| code.segment() == segment) {
-            list.push_str(&format!("    {:<30}{}\n", code.word(), words.summary(*code, &[])));
+            lines.push(format!("    {:<30}{}", code.word(), words.summary(*code, &[])));
         }
-        list.push('\n');
+        lines.push(String::new());
     }
-    list.push_str(&words.text("explain-list", &[]));
-    list.push('\n');
-    list
+    lines.push(words.text("explain-list", &[]));
+    lines.push(String::new());
+    lines.join("\n")
 }
 
 fn unknown(words: &Words, typed: &str) -> String {

@@ -70,7 +70,7 @@ argument-other = <other>
 argument-name = <name>
 argument-server = <name server>
 argument-target = <target>
-argument-client = <your address>
+argument-client = <address>
 argument-container = <container>
 argument-status = <status>
 argument-issuer = <issuer>
@@ -85,8 +85,10 @@ argument-limit = <number>
 
 explain-where = where
 explain-placeholders =
-    In the commands above SERVER stands for your server's address, 8080 for the proxy's port and
-    sami-llm-proxy for the name of the container and of its image. If yours are different, change them.
+    In the commands SERVER stands for your server's address, 8080 for the proxy's port, and
+    sami-llm-proxy for the name of the container and of its image; put your own. If your proxy has a
+    user name and a password, add -U USER:PASSWORD to each curl with -x. Commands for Windows are typed
+    in PowerShell, commands for the server over SSH.
 explain-list = One of them in full: sami-proxy explain CODE
 explain-unknown = there is no code "{ $name }"; `sami-proxy explain` lists them all
 explain-near = there is no code "{ $name }"; did you mean: { $other }?
@@ -252,8 +254,8 @@ local-firewall-long =
     a VPN forbids this program to reach the proxy. No packet leaves the computer. A refusal comes faster
     than any answer from the network could; or there is only silence.
 
-    Looks alike: a closed port on the server (port-refused) takes at least one way there and back. And
-    another program on the same computer would meet the same refusal. Try with another one:
+    Looks alike: a closed port on the server (port-refused) can't answer faster than a packet goes there
+    and back, and it is closed to every program of this computer. Try with other programs:
         Test-NetConnection SERVER -Port 8080
         curl.exe -v --max-time 10 http://SERVER:8080/healthz
     If these work and your application does not, the block is for that application.
@@ -318,7 +320,7 @@ port-filtered-long =
     At the hosting provider: find Firewall, Security group or Network rules in the control panel and
     allow incoming TCP, port 8080, from everywhere (0.0.0.0/0). In Oracle Cloud there are two places:
     the security list and the network security group.
-    If it is your internet provider, publish the proxy on port 443, which is hardly ever blocked, and
+    If it is your internet provider, publish the proxy on port 443, that of ordinary web sites, and
     enter 443 in Sami (the other -e and -v as you had them):
         docker rm -f sami-llm-proxy
         docker run -d --name sami-llm-proxy -p 443:8080 --restart unless-stopped sami-llm-proxy
@@ -336,7 +338,8 @@ port-rejected-long =
         sudo iptables -L INPUT -n --line-numbers
         sudo iptables -L FORWARD -n --line-numbers
     An "ACCEPT" for the port must stand before the line with "REJECT". With Docker (FORWARD):
-        sudo iptables -I DOCKER-USER 1 -p tcp --dport 8080 -j ACCEPT
+        sudo iptables -I FORWARD 1 -p tcp --dport 8080 -j ACCEPT
+        sudo iptables -I FORWARD 1 -p tcp --sport 8080 -j ACCEPT
     For a proxy without Docker, or with --network host (INPUT):
         sudo iptables -I INPUT 1 -p tcp --dport 8080 -j ACCEPT
     To keep it after a restart of the server (package iptables-persistent):
@@ -416,12 +419,15 @@ connect-filtered-long =
         docker logs --tail 20 sami-llm-proxy
     After a break wait three minutes before you repeat: some filters then block everything for a while.
 
-    The cure is to encrypt the way to the server, so that no name can be read. Run the proxy on the
-    server with SAMI_PROXY_TLS_SELF_SIGNED=true, and sami-proxy on your own computer, too:
-        sami-proxy serve --listen 127.0.0.1:8080 --upstream https://SERVER:8080 --upstream-pin PIN
-    In Sami enter the host 127.0.0.1 and the port 8080. The PIN (sha256:...) stands in
-    the log of the server:
+    The cure is to encrypt the way to the server, so that no name can be read. On the server, let the
+    proxy make itself a certificate; the last line prints its fingerprint (PIN, sha256:...):
+        docker rm -f sami-llm-proxy
+        docker run -d --name sami-llm-proxy -p 8080:8080 --restart unless-stopped \
+          -e SAMI_PROXY_TLS_SELF_SIGNED=true -v sami-llm-proxy:/var/lib/sami-proxy sami-llm-proxy
         docker logs sami-llm-proxy 2>&1 | grep pin
+    On Windows, run sami-proxy as well, with that PIN, and leave the window open:
+        sami-proxy serve --listen 127.0.0.1:8080 --upstream https://SERVER:8080 --upstream-pin PIN
+    In Sami enter the host 127.0.0.1 and the port 8080.
 
 not-a-proxy = { $host }:{ $port } is not a proxy but { $other }
 not-a-proxy-long =
@@ -545,7 +551,7 @@ target-denied-by-proxy-long =
 
     Looks alike: a service can answer 403, too. Then a tunnel had been made before (200) and the words
     are those of the service. Read the proxy's answer (with its name after CONNECT):
-        curl.exe -v --max-time 15 -x http://SERVER:8080 https://www.google.com/
+        curl.exe -v --max-time 15 -x http://SERVER:8080 https://www.wikipedia.org/
 
     On the server, open everything public to yourself by setting a user name and a password:
         docker rm -f sami-llm-proxy
@@ -598,7 +604,7 @@ proxy-dns-broken-long =
     runs finds no address for anything. Numeric addresses would work through it.
 
     Looks alike: with target-name-not-found only one name fails. With proxy-no-egress numeric addresses
-    fail as well. Ask the proxy itself; it tests names and connections apart from each other:
+    fail as well. Ask the proxy itself; behind "dns" stands whether it finds names:
         curl.exe -x http://SERVER:8080 http://sami-proxy.internal/health
 
     On the server: do names work outside of the container, and inside?
@@ -618,12 +624,12 @@ proxy-no-egress-long =
     server reaches nobody.
 
     Looks alike: with target-unreachable a single service is affected. With proxy-dns-broken only names
-    fail and numeric addresses work. This shows which it is:
+    fail and numeric addresses work. Ask the proxy; "ok" stands behind dns (names), ipv4 and ipv6:
         curl.exe -x http://SERVER:8080 http://sami-proxy.internal/health
 
     On the server: can the server itself get out, without the container?
         curl -sS --max-time 10 -o /dev/null https://1.1.1.1/ && echo works
-        docker exec sami-llm-proxy wget -q -T 10 -O /dev/null http://1.1.1.1/ && echo works
+        docker exec sami-llm-proxy nc -w 5 1.1.1.1 80 && echo works
     The first works and the second does not: see container-no-egress.
     Neither works: look for a rule that forbids outgoing connections:
         sudo iptables -S OUTPUT
@@ -820,6 +826,8 @@ target-region-blocked-long =
 
     Looks alike: 401 is about the key, 429 about too many requests. And if the application goes past the
     proxy, it is your own country that is refused (see app-bypasses-proxy).
+    The address that services see:
+        curl.exe -x http://SERVER:8080 https://api.ipify.org
 
     On the server: IPv4 and IPv6 may be counted to different countries. Try IPv4 alone:
         docker rm -f sami-llm-proxy
@@ -840,7 +848,7 @@ target-challenged-long =
     as such works (the answer must be 204):
         curl.exe -i --max-time 15 -x http://SERVER:8080 https://www.google.com/generate_204
 
-    On the server: with IPv6 this happens more often. Let the proxy use IPv4:
+    On the server: with Google this happens more often over IPv6. Let the proxy use IPv4:
         docker rm -f sami-llm-proxy
         docker run -d --name sami-llm-proxy -p 8080:8080 --restart unless-stopped \
           -e SAMI_PROXY_PREFER_FAMILY=ipv4-only sami-llm-proxy
@@ -895,7 +903,8 @@ mtu-black-hole-long =
     On Windows (as administrator); take the name of your connection from the first line:
         netsh interface ipv4 show subinterfaces
         netsh interface ipv4 set subinterface "Ethernet" mtu=1400 store=persistent
-    On the server, for Docker as well; take the name of its network card (here eth0) from ip link:
+    On the server, for Docker as well; take the name of its network card (here eth0) from ip link
+    (both lines hold until the server restarts):
         sudo ip link set eth0 mtu 1400
         sudo iptables -t mangle -A FORWARD -p tcp --tcp-flags SYN,RST SYN -j TCPMSS --clamp-mss-to-pmtu
 
@@ -916,7 +925,7 @@ tunnel-freezes-long =
         docker rm -f sami-llm-proxy
         docker run -d --name sami-llm-proxy -p 443:8080 --restart unless-stopped sami-llm-proxy
     At the hosting provider: if that changes nothing, another address, another hosting or another
-    country. Whole ranges of addresses are affected, so a neighbouring address seldom helps.
+    country. Whole ranges of addresses are affected, so a neighbouring address need not help.
 
 tunnel-cut-idle = a silent connection is cut after { $seconds } seconds
 tunnel-cut-idle-long =
@@ -959,8 +968,7 @@ link-slow-long =
     slows down this way, or the server is far or busy.
 
     Looks alike: with link-lossy packets get lost and have to be repeated; here hardly any get lost.
-    Measure the way to the proxy alone, then the server's own way out; see the column "Average
-    Speed":
+    Measure the way to the proxy alone, then the server's own way out (column "Average Speed"):
         curl.exe -o NUL -x http://SERVER:8080 "http://sami-proxy.internal/bytes?n=1048576"
     On the server:
         curl -o /dev/null https://www.google.com/
@@ -1276,6 +1284,7 @@ port-taken-long =
         docker rm -f sami-llm-proxy
         docker run -d --name sami-llm-proxy -p 8080:8080 --restart unless-stopped sami-llm-proxy
     If the other program must stay, take another outer port and enter it in Sami:
+        docker rm -f sami-llm-proxy
         docker run -d --name sami-llm-proxy -p 8081:8080 --restart unless-stopped sami-llm-proxy
 
 backlog-overflow = new connections are lost because the waiting line of the port is full
@@ -1286,16 +1295,18 @@ backlog-overflow-long =
 
     Looks alike: link-lossy loses packets of all connections, this only the first packets of new
     ones. In the line of the port the number under Recv-Q is as great as Send-Q, and the counter
-    grows:
-        ss -ltn "sport = :8080"
-        nstat -az TcpExtListenOverflows
+    grows (PID is the number that docker top shows):
+        docker top sami-llm-proxy
+        sudo nsenter -t PID -n ss -ltn
+        sudo nsenter -t PID -n nstat -az TcpExtListenOverflows
 
     On the server: is the processor busy, what does the log say, is it a flood of strangers?
         docker stats --no-stream sami-llm-proxy
         docker logs --tail 50 sami-llm-proxy
-    A longer line (for a container with --sysctl net.core.somaxconn=4096 in docker run instead):
-        sudo sysctl -w net.core.somaxconn=4096
-        docker restart sami-llm-proxy
+    A longer line (with the -e and -v that you had):
+        docker rm -f sami-llm-proxy
+        docker run -d --name sami-llm-proxy -p 8080:8080 --restart unless-stopped \
+          --sysctl net.core.somaxconn=8192 sami-llm-proxy
 
 fd-limit = the proxy has reached its limit of open files ({ $limit })
 fd-limit-long =
@@ -1476,7 +1487,7 @@ container-no-egress-long =
 
     On the server, let Docker renew its rules, then try:
         sudo systemctl restart docker
-        docker exec sami-llm-proxy wget -q -T 10 -O /dev/null http://1.1.1.1/ && echo works
+        docker exec sami-llm-proxy nc -w 5 1.1.1.1 80 && echo works
     If it is still silent, look for a rule of your own:
         sudo iptables -S FORWARD
         sudo iptables -S DOCKER-USER
@@ -1554,7 +1565,7 @@ open-proxy-long =
     Looks alike: without a password and without --open sami-proxy lets strangers reach only the built-in
     LLM services. That is no open proxy and gives no such warning. From a foreign network, an answer 200
     to this means open:
-        curl.exe -v --max-time 15 -x http://SERVER:8080 https://example.com/
+        curl.exe -v --max-time 15 -x http://SERVER:8080 https://www.wikipedia.org/
 
     On the server: a user name and a password, and --open taken out:
         docker rm -f sami-llm-proxy
@@ -1587,9 +1598,10 @@ behind-nat-long =
     Azure, Google and Oracle and works; or the server has no public address at all, and nobody can
     reach it from outside.
 
-    To tell them apart, compare the two: the address here, and the one that the hosting provider's
-    control panel shows for this server. If there is a public one in the panel, all is well:
+    To tell them apart, see under which address others see this server. If the hosting provider's
+    control panel shows the same as its public address, all is well:
         ip -4 addr
+        curl -4 -sS https://api.ipify.org
 
     Note: behind such a translation the server often can't reach itself by its public address. A
     test from the server to the public address that ends with a timeout means nothing; test from
@@ -1609,6 +1621,7 @@ public-address-differs-long =
 
     On the server: see which address it goes out with (behind "src") and which ones it has; if this
     is not intended, look for a VPN and for superfluous addresses:
+        curl -4 -sS https://api.ipify.org
         ip route get 1.1.1.1
         ip addr
     In Sami: nothing to do, if everything works. Where a service has a list of allowed addresses,

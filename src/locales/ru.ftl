@@ -73,7 +73,7 @@ argument-other = <другое>
 argument-name = <имя>
 argument-server = <сервер имён>
 argument-target = <сервис>
-argument-client = <ваш адрес>
+argument-client = <адрес>
 argument-container = <контейнер>
 argument-status = <статус>
 argument-issuer = <издатель>
@@ -88,8 +88,10 @@ argument-limit = <число>
 
 explain-where = где
 explain-placeholders =
-    SERVER в командах — это адрес вашего сервера, 8080 — порт прокси, sami-llm-proxy — имя контейнера и
-    его образа. Если у вас они другие, подставьте свои.
+    SERVER в командах — адрес вашего сервера, 8080 — порт прокси, sami-llm-proxy — имя контейнера и
+    его образа; подставьте свои. Если у прокси есть имя пользователя и пароль, добавляйте
+    -U USER:PASSWORD к каждому curl с -x. Команды для Windows набирают в PowerShell, команды для
+    сервера — по SSH.
 explain-list = Подробно об одном из них: sami-proxy explain КОД
 explain-unknown = кода «{ $name }» нет; все коды покажет `sami-proxy explain`
 explain-near = кода «{ $name }» нет; может быть, вы имели в виду: { $other }?
@@ -322,7 +324,7 @@ port-filtered-long =
     В кабинете хостинга: найдите раздел Firewall, «Брандмауэр», «Группы безопасности» или «Сетевые
     правила» и разрешите входящий TCP, порт 8080, отовсюду (0.0.0.0/0). В Oracle Cloud таких мест два:
     security list и network security group.
-    Если дело в интернет-провайдере, откройте прокси на порту 443, который почти никогда не блокируют,
+    Если дело в интернет-провайдере, откройте прокси на порту 443, как у обычных сайтов,
     и впишите 443 в Sami (остальные -e и -v — как у вас были):
         docker rm -f sami-llm-proxy
         docker run -d --name sami-llm-proxy -p 443:8080 --restart unless-stopped sami-llm-proxy
@@ -340,7 +342,8 @@ port-rejected-long =
         sudo iptables -L INPUT -n --line-numbers
         sudo iptables -L FORWARD -n --line-numbers
     Разрешение (ACCEPT) для порта должно стоять выше строки с REJECT. С Docker (FORWARD):
-        sudo iptables -I DOCKER-USER 1 -p tcp --dport 8080 -j ACCEPT
+        sudo iptables -I FORWARD 1 -p tcp --dport 8080 -j ACCEPT
+        sudo iptables -I FORWARD 1 -p tcp --sport 8080 -j ACCEPT
     Для прокси без Docker или с --network host (INPUT):
         sudo iptables -I INPUT 1 -p tcp --dport 8080 -j ACCEPT
     Чтобы правило пережило перезагрузку сервера (пакет iptables-persistent):
@@ -418,12 +421,15 @@ connect-filtered-long =
         docker logs --tail 20 sami-llm-proxy
     После обрыва подождите три минуты: некоторые фильтры потом какое-то время блокируют вообще всё.
 
-    Помогает шифрование до самого сервера: тогда имён не прочесть. На сервере запустите прокси
-    с SAMI_PROXY_TLS_SELF_SIGNED=true, а sami-proxy запустите и на своём компьютере:
-        sami-proxy serve --listen 127.0.0.1:8080 --upstream https://SERVER:8080 --upstream-pin PIN
-    В Sami впишите хост 127.0.0.1 и порт 8080. Отпечаток (PIN, вида sha256:…) стоит в журнале
-    на сервере:
+    Помогает шифрование до самого сервера: тогда имён не прочесть. На сервере: пусть прокси сделает себе
+    сертификат; последняя команда напечатает его отпечаток (PIN, вида sha256:…):
+        docker rm -f sami-llm-proxy
+        docker run -d --name sami-llm-proxy -p 8080:8080 --restart unless-stopped \
+          -e SAMI_PROXY_TLS_SELF_SIGNED=true -v sami-llm-proxy:/var/lib/sami-proxy sami-llm-proxy
         docker logs sami-llm-proxy 2>&1 | grep pin
+    На Windows: запустите sami-proxy и здесь, с этим PIN, и не закрывайте окно:
+        sami-proxy serve --listen 127.0.0.1:8080 --upstream https://SERVER:8080 --upstream-pin PIN
+    В Sami впишите хост 127.0.0.1 и порт 8080.
 
 not-a-proxy = { $host }:{ $port } — это не прокси, а { $other }
 not-a-proxy-long =
@@ -546,7 +552,7 @@ target-denied-by-proxy-long =
 
     Легко спутать: 403 может ответить и сам сервис. Но тогда туннель уже построен (200), и слова в
     ответе принадлежат сервису. Прочтите ответ прокси (он идёт после строки CONNECT):
-        curl.exe -v --max-time 15 -x http://SERVER:8080 https://www.google.com/
+        curl.exe -v --max-time 15 -x http://SERVER:8080 https://www.wikipedia.org/
 
     На сервере: откройте себе всё публичное, задав имя и пароль:
         docker rm -f sami-llm-proxy
@@ -598,7 +604,7 @@ proxy-dns-broken-long =
     находит ни одного адреса. К цифровым адресам через него пройти можно.
 
     Легко спутать: при target-name-not-found не находится только одно имя. При proxy-no-egress не
-    работают и цифровые адреса. Спросите сам прокси, он проверяет имена и соединения по отдельности:
+    работают и цифровые адреса. Спросите сам прокси; после dns стоит, находит ли он имена:
         curl.exe -x http://SERVER:8080 http://sami-proxy.internal/health
 
     На сервере: находятся ли имена вне контейнера и внутри него?
@@ -618,12 +624,13 @@ proxy-no-egress-long =
     а сервер — ни до кого.
 
     Легко спутать: при target-unreachable недоступен какой-то один сервис. При proxy-dns-broken не
-    работают только имена, а цифровые адреса работают. Вот что покажет разницу:
+    работают только имена, а цифровые адреса работают. Спросите прокси; «ok» стоит после dns (имена),
+    ipv4 и ipv6:
         curl.exe -x http://SERVER:8080 http://sami-proxy.internal/health
 
     На сервере: выходит ли наружу сам сервер, без контейнера?
         curl -sS --max-time 10 -o /dev/null https://1.1.1.1/ && echo works
-        docker exec sami-llm-proxy wget -q -T 10 -O /dev/null http://1.1.1.1/ && echo works
+        docker exec sami-llm-proxy nc -w 5 1.1.1.1 80 && echo works
     Первая команда напечатала works, вторая нет: см. container-no-egress.
     Обе ничего не напечатали: поищите правило, запрещающее исходящие соединения:
         sudo iptables -S OUTPUT
@@ -819,7 +826,9 @@ target-region-blocked-long =
     - Gemini: 400, «User location is not supported for the API use.»
 
     Легко спутать: 401 — это о ключе, 429 — о слишком частых запросах. А если приложение идёт мимо
-    прокси, отказ относится к вашей стране (см. app-bypasses-proxy).
+    прокси, отказ относится к вашей стране (см. app-bypasses-proxy). Адрес, который видят
+    сервисы:
+        curl.exe -x http://SERVER:8080 https://api.ipify.org
 
     На сервере: адреса IPv4 и IPv6 могут числиться в разных странах. Попробуйте только IPv4:
         docker rm -f sami-llm-proxy
@@ -840,7 +849,7 @@ target-challenged-long =
     сама дорога исправна (ответ должен быть 204):
         curl.exe -i --max-time 15 -x http://SERVER:8080 https://www.google.com/generate_204
 
-    На сервере: по IPv6 это случается чаще. Пусть прокси ходит по IPv4:
+    На сервере: у Google по IPv6 это случается чаще. Пусть прокси ходит по IPv4:
         docker rm -f sami-llm-proxy
         docker run -d --name sami-llm-proxy -p 8080:8080 --restart unless-stopped \
           -e SAMI_PROXY_PREFER_FAMILY=ipv4-only sami-llm-proxy
@@ -896,7 +905,8 @@ mtu-black-hole-long =
     На Windows (от администратора); название подключения возьмите из вывода первой команды:
         netsh interface ipv4 show subinterfaces
         netsh interface ipv4 set subinterface "Ethernet" mtu=1400 store=persistent
-    На сервере, в том числе для Docker; имя сетевой карты (здесь eth0) покажет ip link:
+    На сервере, в том числе для Docker; имя сетевой карты (здесь eth0) покажет ip link
+    (обе команды действуют до перезагрузки сервера):
         sudo ip link set eth0 mtu 1400
         sudo iptables -t mangle -A FORWARD -p tcp --tcp-flags SYN,RST SYN -j TCPMSS --clamp-mss-to-pmtu
 
@@ -915,7 +925,7 @@ tunnel-freezes-long =
         docker rm -f sami-llm-proxy
         docker run -d --name sami-llm-proxy -p 443:8080 --restart unless-stopped sami-llm-proxy
     В кабинете хостинга: если не помогло — другой адрес, другой хостинг или другая страна. Страдают
-    целые диапазоны адресов, так что соседний адрес помогает редко.
+    целые диапазоны адресов, так что соседний адрес может и не помочь.
 
 tunnel-cut-idle = молчащее соединение обрывают через { $seconds } с
 tunnel-cut-idle-long =
@@ -1079,7 +1089,7 @@ container-paused-long =
     На сервере:
         docker unpause sami-llm-proxy
 
-container-oom-killed = контейнер { $container } убит из-за нехватки памяти
+container-oom-killed = контейнер { $container } завершён системой: не хватило памяти
 container-oom-killed-long =
     У сервера или в пределах, отведённых контейнеру, кончилась память, и система завершила прокси силой
     (код выхода 137, OOMKilled — true). Соединения в этот момент оборвались.
@@ -1267,6 +1277,7 @@ port-taken-long =
         docker rm -f sami-llm-proxy
         docker run -d --name sami-llm-proxy -p 8080:8080 --restart unless-stopped sami-llm-proxy
     Если та программа нужна, возьмите другой внешний порт и впишите его в Sami:
+        docker rm -f sami-llm-proxy
         docker run -d --name sami-llm-proxy -p 8081:8080 --restart unless-stopped sami-llm-proxy
 
 backlog-overflow = новые соединения теряются: очередь порта переполнена
@@ -1276,16 +1287,18 @@ backlog-overflow-long =
     успевает их забирать (занят процессор, не хватает открытых файлов).
 
     Легко спутать: link-lossy теряет пакеты любых соединений, а здесь страдают только новые. В строке
-    порта число Recv-Q не меньше Send-Q, и счётчик растёт:
-        ss -ltn "sport = :8080"
-        nstat -az TcpExtListenOverflows
+    порта число Recv-Q не меньше Send-Q, и счётчик растёт (PID — число, которое покажет docker top):
+        docker top sami-llm-proxy
+        sudo nsenter -t PID -n ss -ltn
+        sudo nsenter -t PID -n nstat -az TcpExtListenOverflows
 
     На сервере: не занят ли процессор, что в журнале, не наплыв ли это чужих?
         docker stats --no-stream sami-llm-proxy
         docker logs --tail 50 sami-llm-proxy
-    Очередь подлиннее (для контейнера вместо этого — --sysctl net.core.somaxconn=4096 в docker run):
-        sudo sysctl -w net.core.somaxconn=4096
-        docker restart sami-llm-proxy
+    Очередь подлиннее (с теми же -e и -v, что были):
+        docker rm -f sami-llm-proxy
+        docker run -d --name sami-llm-proxy -p 8080:8080 --restart unless-stopped \
+          --sysctl net.core.somaxconn=8192 sami-llm-proxy
 
 fd-limit = прокси исчерпал предел открытых файлов ({ $limit })
 fd-limit-long =
@@ -1465,7 +1478,7 @@ container-no-egress-long =
 
     На сервере: пусть Docker обновит свои правила, потом проверьте:
         sudo systemctl restart docker
-        docker exec sami-llm-proxy wget -q -T 10 -O /dev/null http://1.1.1.1/ && echo works
+        docker exec sami-llm-proxy nc -w 5 1.1.1.1 80 && echo works
     Если всё ещё тишина, поищите собственное запрещающее правило:
         sudo iptables -S FORWARD
         sudo iptables -S DOCKER-USER
@@ -1542,7 +1555,7 @@ open-proxy-long =
     Легко спутать: без пароля и без --open sami-proxy пускает посторонних только к встроенному списку
     языковых моделей. Это не открытый прокси, и такого предупреждения не будет. Ответ 200 на эту команду
     из чужой сети значит «открыт»:
-        curl.exe -v --max-time 15 -x http://SERVER:8080 https://example.com/
+        curl.exe -v --max-time 15 -x http://SERVER:8080 https://www.wikipedia.org/
 
     На сервере: задайте имя и пароль и уберите --open:
         docker rm -f sami-llm-proxy
@@ -1574,9 +1587,10 @@ behind-nat-long =
     сопоставляет ему публичный, один к одному: так принято в AWS, Azure, Google и Oracle, и это
     работает. Либо публичного адреса нет вообще, и снаружи до сервера не дойти.
 
-    Чтобы отличить, сравните адрес здесь с тем, который показывает для этого сервера личный кабинет
-    хостинга. Если там есть публичный, всё хорошо:
+    Чтобы отличить, посмотрите, под каким адресом сервер видят другие. Если личный кабинет
+    хостинга показывает такой же публичный адрес, всё хорошо:
         ip -4 addr
+        curl -4 -sS https://api.ipify.org
 
     Учтите: при таком сопоставлении сервер часто не может дойти до самого себя по публичному адресу.
     Таймаут при такой проверке с сервера ничего не значит; проверяйте снаружи.
@@ -1595,6 +1609,7 @@ public-address-differs-long =
 
     На сервере: посмотрите, с какого адреса он выходит (после src) и какие у него есть; если так не
     задумано, поищите VPN и лишние адреса:
+        curl -4 -sS https://api.ipify.org
         ip route get 1.1.1.1
         ip addr
     В Sami: если всё работает, делать ничего не надо. Если у сервиса есть список разрешённых адресов,
@@ -1671,7 +1686,7 @@ ipv6-broken-long =
         docker run -d --name sami-llm-proxy -p 8080:8080 --restart unless-stopped \
           -e SAMI_PROXY_PREFER_FAMILY=ipv4 sami-llm-proxy
 
-egress-datacenter-refused = { $target } не жалует адреса хостингов, а у вашего сервера именно такой
+egress-datacenter-refused = { $target } не доверяет адресам хостингов, а у вашего сервера именно такой
 egress-datacenter-refused-long =
     Некоторые сервисы с подозрением относятся к адресам дата-центров, потому что там живут роботы:
     просят капчу, отвечают 403 или строже считают запросы. Другие сервисы через тот же прокси
