@@ -88,7 +88,8 @@ explain-placeholders =
     In the commands SERVER stands for your server's address, 8080 for the proxy's port, and
     sami-llm-proxy for the name of the container and of its image; put your own. If your proxy has a
     user name and a password, add -U USER:PASSWORD to each curl with -x. Commands for Windows are typed
-    in PowerShell, commands for the server over SSH.
+    in PowerShell, commands for the server over SSH. docker rm -f with docker run makes the container
+    anew: add the settings (-e, -v) that you had; until then docker inspect sami-llm-proxy shows them.
 explain-list = One of them in full: sami-proxy explain CODE
 explain-unknown = there is no code "{ $name }"; `sami-proxy explain` lists them all
 explain-near = there is no code "{ $name }"; did you mean: { $other }?
@@ -1071,10 +1072,10 @@ container-restarting-long =
 
     On the server, the reason stands in the last lines of the log:
         docker logs --tail 50 sami-llm-proxy
+        docker inspect sami-llm-proxy | grep OOMKilled
     - "error: ..." with the name of a setting: correct it and create the container anew;
     - "exec format error": wrong-architecture;
     - nothing, and OOMKilled is true: container-oom-killed.
-        docker inspect sami-llm-proxy | grep OOMKilled
     Anew, with the -e and -v that you had:
         docker rm -f sami-llm-proxy
         docker run -d --name sami-llm-proxy -p 8080:8080 --restart unless-stopped sami-llm-proxy
@@ -1671,9 +1672,10 @@ app-bypasses-proxy-long =
     Looks alike: a broken proxy gives errors of the proxy, and its log has lines. Watch the log on the
     server, and use the application meanwhile:
         docker logs -f --tail 0 sami-llm-proxy
+    A line appears when a connection ends, so close the application after a try.
 
-    In Sami: type http, host and port of the proxy must be entered and switched on. Restart it after
-    that. On Windows: exceptions (ProxyOverride, NO_PROXY) must not name the service; see both with:
+    In Sami: type http, host and port of the proxy must be entered and switched on. Then restart Sami.
+    On Windows: exceptions (ProxyOverride, NO_PROXY) must not name the service; see both with:
         reg query "HKCU\Software\Microsoft\Windows\CurrentVersion\Internet Settings" /v ProxyOverride
         Get-ChildItem Env:*proxy*
     Programs of another kind (WinHTTP) have a setting of their own; this copies that of Windows to
