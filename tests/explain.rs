@@ -1,12 +1,19 @@
 //! `explain`, with the real program.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "test code")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    clippy::panic,
+    reason = "test code"
+)]
 
 mod common;
 
 use std::process::{Command, Output};
 
 use common::process::{command, run};
+use sami_proxy::config::table::{OTHER_COMMANDS, TABLE};
 use sami_proxy::diag::code::{Code, Segment};
 
 /// Standard output of a run that must succeed and complain of nothing.
@@ -73,6 +80,29 @@ fn a_page_says_where_how_bad_and_what_to_do() {
     assert!(russian.starts_with("port-filtered (проблема)\n"), "{russian}");
     assert!(russian.contains("\nгде: вход в сеть хостинга"), "{russian}");
     assert!(russian.contains("\n    sudo tcpdump -ni any tcp port 8080\n"), "{russian}");
+}
+
+#[test]
+fn pages_name_only_settings_that_exist() {
+    let mut seen = 0;
+    for code in Code::ALL {
+        let text = page(run(&["explain", code.word()]));
+        for rest in text.split("SAMI_PROXY_").skip(1) {
+            let end = rest.find(|c: char| !c.is_ascii_uppercase() && c != '_');
+            let name = format!("SAMI_PROXY_{}", &rest[..end.unwrap_or(rest.len())]);
+            let known = TABLE.iter().any(|row| row.variable() == name);
+            assert!(known || OTHER_COMMANDS.contains(&name.as_str()), "{}: {name}", code.word());
+            seen += 1;
+        }
+        for line in text.lines().filter(|line| line.starts_with("    sami-proxy serve")) {
+            for flag in line.split(" --").skip(1) {
+                let key = flag.split(' ').next().unwrap();
+                assert!(TABLE.iter().any(|row| row.key == key), "{}: --{key}", code.word());
+                seen += 1;
+            }
+        }
+    }
+    assert!(seen > 20, "only {seen}");
 }
 
 #[test]
