@@ -3,7 +3,7 @@
 //! # The map
 //!
 //! ```text
-//! bin → cli → { config, proxy } → net → wire → { target, failure, secret }     journal: log lines
+//! bin → cli → { config, proxy, diag, render } → net → wire → { target, failure, secret }     journal: log lines
 //! ```
 //!
 //! | layer | knows | never |
@@ -11,6 +11,8 @@
 //! | [`cli`] | arguments, standard output, exit codes, signals | decides about traffic |
 //! | [`config`] | what the user wrote and where; makes [`proxy::Settings`] | acts on it |
 //! | [`proxy`] | who may reach what, and the pipeline that does it | bytes of a protocol |
+//! | [`diag`] | what may be wrong: the registry of causes | imports [`proxy`] |
+//! | [`render`] | the words for people, Russian and English | finds anything out |
 //! | [`net`] | sockets: listen, resolve, dial, ask a parent proxy, relay, TLS | why |
 //! | [`wire`] | bytes ↔ values | does I/O |
 //! | [`target`], [`failure`], [`secret`] | the words of the domain | anything else |
@@ -59,6 +61,7 @@
 //! | a client protocol | [`net::sniff`], a row in [`proxy::door`], one file in [`proxy::front`] |
 //! | a counter | [`proxy::tally`], a line in `proxy/metrics.rs` |
 //! | a service of `sami-proxy.internal` | [`proxy::internal`] |
+//! | a cause of trouble | a row in [`diag::code`], two messages in each of `locales/en.ftl` and `ru.ftl` |
 //! | a kind of failure | [`failure`], one row |
 
 pub mod cli;
@@ -68,6 +71,7 @@ pub mod failure;
 pub mod journal;
 pub mod net;
 pub mod proxy;
+pub mod render;
 pub mod secret;
 pub mod target;
 pub mod wire;

@@ -6,10 +6,14 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 
 use crate::config::table::{Repeat, Row, TABLE};
 use crate::config::{Layers, Origin};
+use crate::render::words::Lang;
 
 pub(super) const SERVE: &str = "serve";
 pub(super) const HEALTHCHECK: &str = "healthcheck";
+pub(super) const EXPLAIN: &str = "explain";
 pub(super) const CHECK_CONFIG: &str = "check-config";
+pub(super) const CODE: &str = "code";
+const LANG: &str = "lang";
 const CONFIG: &str = "config";
 const CONFIG_VARIABLE: &str = "SAMI_PROXY_CONFIG";
 
@@ -30,10 +34,22 @@ pub(super) fn command() -> Command {
         .about("Ask the proxy on this machine whether it is well; takes the settings of `serve`")
         .after_help(PRECEDENCE)
         .args(settings().map(|arg| arg.hide(true)));
+    let explain = Command::new(EXPLAIN)
+        .about("Tell what a cause means and how to mend it, or list all causes")
+        .arg(Arg::new(CODE).value_name("CODE").help("As a report names it, such as port-filtered"))
+        .arg(language());
     Command::new("sami-proxy")
         .version(env!("CARGO_PKG_VERSION"))
         .about("A forward proxy for reaching LLM APIs")
-        .subcommands([serve, healthcheck])
+        .subcommands([serve, healthcheck, explain])
+}
+
+fn language() -> Arg {
+    Arg::new(LANG)
+        .long(LANG)
+        .value_name("LANG")
+        .value_parser(Lang::ALL.map(Lang::word))
+        .help("The language of the texts; else SAMI_PROXY_LANG, then the system's language")
 }
 
 fn settings() -> impl Iterator<Item = Arg> {
@@ -72,6 +88,11 @@ pub(super) fn apply(flags: &ArgMatches, layers: &mut Layers) {
             layers.add_flag(row.key, &values);
         }
     }
+}
+
+/// The language that was asked for.
+pub(super) fn lang(flags: &ArgMatches) -> Option<Lang> {
+    flags.get_one::<String>(LANG).and_then(|word| Lang::find(word))
 }
 
 /// The configuration file, if one was named, and where.

@@ -4,6 +4,7 @@ mod args;
 mod check_config;
 mod crew;
 mod exit;
+mod explain;
 mod healthcheck;
 mod serve;
 mod telling;
@@ -12,6 +13,7 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use crate::config::{ConfigError, Layers, Origin};
+use crate::render::words::Lang;
 
 /// Runs the program with `arguments` and tells how it went: 0 good, 1 a problem was found, 2 bad
 /// usage or configuration.
@@ -30,8 +32,18 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
             Ok(layers) => healthcheck::run(&layers),
             Err(error) => exit::config(&error),
         },
+        Some((args::EXPLAIN, flags)) => {
+            let word = flags.get_one::<String>(args::CODE).map(String::as_str);
+            explain::run(word, lang(flags))
+        }
         _ => exit::no_command(),
     }
+}
+
+/// The language of what is said to people. The system's own is not asked yet: on Windows no crate
+/// of ours knows it.
+fn lang(flags: &clap::ArgMatches) -> Lang {
+    Lang::choose(args::lang(flags), |name| std::env::var(name).ok(), None)
 }
 
 /// Defaults < file < environment < flags.
