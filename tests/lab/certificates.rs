@@ -35,7 +35,7 @@ pub struct Authority {
 impl Authority {
     /// Writes `authority.pem`, and `proxy.pem` and `proxy.key` of `proxy.example.net`.
     pub fn new(folder: &Path) -> Self {
-        let (issuer, root, pem) = authority();
+        let (issuer, root, pem) = authority("Laboratory");
         std::fs::write(folder.join("authority.pem"), pem).unwrap();
         let authority = Self { issuer, root };
         let (certificate, key) = authority.issue(Flaw::None);
@@ -57,7 +57,7 @@ impl Authority {
         wanted.not_after = date_time_ymd(until, 1, 1);
         let key = KeyPair::generate().unwrap();
         let signed = if flaw == Flaw::UnknownAuthority {
-            wanted.signed_by(&key, &authority().0).unwrap()
+            wanted.signed_by(&key, &authority("Nobody").0).unwrap()
         } else {
             wanted.signed_by(&key, &self.issuer).unwrap()
         };
@@ -92,9 +92,10 @@ impl Authority {
     }
 }
 
-fn authority() -> (Issuer<'static, KeyPair>, CertificateDer<'static>, String) {
+fn authority(name: &str) -> (Issuer<'static, KeyPair>, CertificateDer<'static>, String) {
     let mut wanted = CertificateParams::new(Vec::new()).unwrap();
     wanted.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    wanted.distinguished_name.push(rcgen::DnType::CommonName, name);
     let key = KeyPair::generate().unwrap();
     let root = wanted.self_signed(&key).unwrap();
     (Issuer::new(wanted, key), root.der().clone(), root.pem())

@@ -103,7 +103,8 @@ impl<'lab> Trouble<'lab> {
         name: &'static str,
         deeds: &'static [Deed],
     ) -> Result<Self, Lacking> {
-        let questions = std::array::from_fn(|at| lab.names[at].questions.load(super::Ordering::SeqCst));
+        let questions =
+            std::array::from_fn(|at| lab.names[at].questions.load(super::Ordering::SeqCst));
         let visits = lab.origin.visits();
         let mut trouble = Self { lab, name, deeds, done: 0, held: Vec::new(), questions, visits };
         for deed in deeds {
@@ -180,10 +181,17 @@ impl<'lab> Trouble<'lab> {
                 Deed::ClientNames(_) => self.asked(0),
                 Deed::ServerNames(_) => self.asked(1),
                 Deed::Origin(_) => self.lab.origin.visits() > self.visits,
-                Deed::Proof(place, words, text) => match text.strip_prefix('!') {
-                    Some(text) => !self.lab.run(place, words)?.contains(text),
-                    None => self.lab.run(place, words)?.contains(text),
-                },
+                Deed::Proof(place, words, text) => {
+                    let shown = self.lab.run(place, words)?;
+                    let there = match text.strip_prefix('!') {
+                        Some(text) => !shown.contains(text),
+                        None => shown.contains(text),
+                    };
+                    if !there {
+                        return Err(format!("{}: {words} shows {shown:?}", self.name));
+                    }
+                    true
+                }
                 _ => true,
             };
             if !seen {
@@ -227,11 +235,7 @@ impl<'lab> Trouble<'lab> {
             Deed::OnHost => lab.site(Place::Vps).translate()?,
             Deed::Resolver(_) => lab.site(Place::Client).set_resolver(None),
             Deed::Delay(_) => lab.site(Place::Isp).ip(super::delay::END)?,
-            Deed::Stub(..)
-            | Deed::Foreign(..)
-            | Deed::File(..)
-            | Deed::Held
-            | Deed::Proof(..) => {}
+            Deed::Stub(..) | Deed::Foreign(..) | Deed::File(..) | Deed::Held | Deed::Proof(..) => {}
         }
         Ok(())
     }
@@ -245,6 +249,7 @@ impl Drop for Trouble<'_> {
                 println!("{}: not taken back: {why}", self.name);
             }
         }
+        self.lab.settle();
     }
 }
 

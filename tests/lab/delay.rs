@@ -37,22 +37,19 @@ struct Request {
     rest: [u8; 22],
 }
 
-const TUNSETIFF: rustix::ioctl::Opcode =
-    rustix::ioctl::opcode::write::<i32>(b'T', 202);
+const TUNSETIFF: rustix::ioctl::Opcode = rustix::ioctl::opcode::write::<i32>(b'T', 202);
 /// No link layer, no extra header.
 const IFF_TUN_NO_PI: u16 = 0x1001;
 
 impl Delay {
     pub fn start(lab: &Lab, each_way: u64) -> Result<Self, String> {
         let device = lab.on(Place::Isp, open).map_err(|error| format!("/dev/net/tun: {error}"))?;
-        lab.site(Place::Isp).ip(
-            "link set delay up\n\
+        lab.site(Place::Isp).ip("link set delay up\n\
              rule add iif client lookup 77\n\
              rule add iif vps lookup 78\n\
              rule add iif net lookup 78\n\
              route add default dev delay table 77\n\
-             route add 10.1.0.0/24 dev delay table 78\n",
-        )?;
+             route add 10.1.0.0/24 dev delay table 78\n")?;
         let stop = Arc::new(AtomicBool::new(false));
         let packets = Arc::new(AtomicUsize::new(0));
         let (sender, receiver) = channel::<(SystemTime, Vec<u8>)>();

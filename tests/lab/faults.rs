@@ -378,7 +378,7 @@ pub const FAULTS: &[Fault] = &[
     fault(
         "host-off",
         Code::HostUnreachable,
-        &[Deed::Proof(Isp, "ip neigh show 81.85.76.99", "FAILED")],
+        &[Deed::Proof(Isp, "ip neigh show 81.85.76.99", "!lladdr")],
         Step::ConnectPatiently(UNUSED),
         Shows::SlowErrno(HOST_UNREACHABLE),
     )
@@ -496,14 +496,16 @@ pub const FAULTS: &[Fault] = &[
         &[
             Run(
                 Isp,
-                "tc qdisc add dev client root tbf rate 64kbit burst 2000 latency 4s",
+                "tc qdisc add dev client root tbf rate 128kbit burst 2000 latency 1s",
                 "tc qdisc del dev client root",
             ),
             Deed::Proof(Isp, "tc qdisc show dev client", "tbf"),
         ],
         Step::Down(PROXY, 65536),
         Shows::Trickles,
-    ),
+    )
+    // The client's own queue is full for a while.
+    .control(OPEN_ELSEWHERE),
     fault(
         "link-lossy",
         Code::LinkLossy,
@@ -544,8 +546,7 @@ pub const FAULTS: &[Fault] = &[
         "host-drops-everything",
         Code::HostSilent,
         &[
-            Rule(Vps, "filter FORWARD", "-i eth0 -j DROP"),
-            Rule(Vps, "filter INPUT", "-i eth0 -j DROP"),
+            Rule(Vps, "mangle PREROUTING", "-i eth0 -j DROP"),
         ],
         REACH,
         Shows::Silence,
@@ -556,8 +557,7 @@ pub const FAULTS: &[Fault] = &[
         "client-banned",
         Code::HostSilent,
         &[
-            Rule(Vps, "filter FORWARD", "-s 10.1.0.2 -j DROP"),
-            Rule(Vps, "filter INPUT", "-s 10.1.0.2 -j DROP"),
+            Rule(Vps, "mangle PREROUTING", "-s 10.1.0.2 -j DROP"),
         ],
         REACH,
         Shows::Silence,
@@ -694,7 +694,7 @@ pub const FAULTS: &[Fault] = &[
                 "ip addr add 172.17.0.2/16 dev eth0; ip route add default via 172.17.0.1",
             ),
             Run(Vps, "ip neigh flush dev docker0", ""),
-            Deed::Proof(Vps, "ip neigh show 172.17.0.2", "FAILED"),
+            Deed::Proof(Vps, "ip neigh show 172.17.0.2", "!lladdr"),
         ],
         Step::ConnectPatiently(PROXY),
         Shows::SlowErrno(HOST_UNREACHABLE),
@@ -747,7 +747,8 @@ pub const FAULTS: &[Fault] = &[
         Code::TlsRequired,
         &[Deed::NoProxy, Stub(Container, 8080, Habit::TlsOnly)],
         ASK,
-        Shows::Closed,
+        // An alert.
+        Shows::Answer(&["\u{15}\u{3}"]),
     )
     .control((Client, Step::TlsToProxy(PROXY), Shows::Open)),
     fault(
@@ -755,7 +756,7 @@ pub const FAULTS: &[Fault] = &[
         Code::TlsNotSpoken,
         &[],
         Step::TlsToProxy(PROXY),
-        Shows::Closed,
+        Shows::BadTls("InvalidContentType"),
     )
     .via("https://81.85.76.10:8080")
     .control(HTTPS_WORKS),
@@ -776,12 +777,13 @@ pub const FAULTS: &[Fault] = &[
     )
     .via("http://sami:wrong@81.85.76.10:8080")
     .control(PROXY_LIVES),
+    // No word is wasted on strangers, so the client can't know more.
     fault(
         "client-not-allowed",
-        Code::ClientNotAllowed,
+        Code::AcceptedThenClosed,
         &[ProxyWith(&["--allow-client", "81.85.80.0/24"])],
         ASK,
-        Shows::Answer(&["HTTP/1.1 403"]),
+        Shows::Reset,
     ),
     fault(
         "target-denied",

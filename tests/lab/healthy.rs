@@ -56,11 +56,11 @@ pub const HEALTHY: &[Healthy] = &[
     .seen(Step::HttpsOverTls(PROXY, "www.google.com"), OK),
     healthy(
         "ipv4-only",
-        &[Deed::Switch(Place::Client, "ipv6/conf/eth0/disable_ipv6", ["1", "0"]), Deed::Run(
+        &[Deed::Run(
             Place::Client,
             "true",
             "ip addr add 2a01:10::2/64 dev eth0 nodad; ip -6 route add default via 2a01:10::1",
-        )],
+        ), Deed::Switch(Place::Client, "ipv6/conf/eth0/disable_ipv6", ["1", "0"])],
     )
     .via("dual.example.net:8080"),
     healthy(

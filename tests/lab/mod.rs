@@ -52,13 +52,13 @@ use crate::common::dns::{self, Say};
 use crate::common::process::{self, Serve};
 use hickory_resolver::proto::rr::RecordType;
 
-pub use self::deeds::{Deed, Lacking, Trouble};
+use self::certificates::Authority;
+pub use self::deeds::{Lacking, Trouble};
 pub use self::faults::{FAULTS, Fault};
 pub use self::healthy::HEALTHY;
 pub use self::observe::{Seen, Shows, Step};
-pub use self::place::Place;
-use self::certificates::Authority;
 use self::origin::Origin;
+pub use self::place::Place;
 use self::place::Site;
 use self::stub::Habit;
 
@@ -177,6 +177,7 @@ impl Lab {
         let lab = Self { proxy: Mutex::new(None), names, origin, authority, sites, files };
         lab.lay_cables()?;
         lab.open_for_business();
+        lab.settle();
         Ok(lab)
     }
 
@@ -184,8 +185,12 @@ impl Lab {
         let isp = self.site(Place::Isp);
         let (client, vps, net) =
             (self.path(Place::Client), self.path(Place::Vps), self.path(Place::Net));
-        isp.ip(&place::ISP_CABLES.replace("CLIENT", &client).replace("VPS", &vps).replace("NET", &net))?;
-        self.site(Place::Vps).ip(&place::VPS_CABLES.replace("CONTAINER", &self.path(Place::Container)))?;
+        isp.ip(&place::ISP_CABLES
+            .replace("CLIENT", &client)
+            .replace("VPS", &vps)
+            .replace("NET", &net))?;
+        self.site(Place::Vps)
+            .ip(&place::VPS_CABLES.replace("CONTAINER", &self.path(Place::Container)))?;
         for place in Place::ALL {
             self.site(place).set_up()?;
         }
@@ -316,6 +321,18 @@ impl Lab {
             }
         }
         Ok(())
+    }
+
+    /// Waits until the first packets pass: the kernel needs up to a second to see that a cable is
+    /// plugged in. Gives up without a word: whatever comes next says it better.
+    pub fn settle(&self) {
+        let begun = SystemTime::now();
+        let passes = |(place, address)| {
+            let seen = self.observe(place, &Step::Connect(address));
+            seen.is(&Shows::Open) && seen.after < Duration::from_millis(500)
+        };
+        let ways = [(Place::Client, PROXY), (Place::Client, PROXY6), (Place::Net, PROXY)];
+        while !ways.into_iter().all(passes) && begun.elapsed().unwrap() < Duration::from_secs(5) {}
     }
 
     /// Connection requests for port 8080 that came to the server's network card.

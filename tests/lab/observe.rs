@@ -167,10 +167,11 @@ fn connect(address: &str) -> Outcome<TcpStream> {
 
 fn connect_within(address: &str, limit: Duration) -> Outcome<TcpStream> {
     let address: SocketAddr = address.parse().unwrap();
-    let stream = TcpStream::connect_timeout(&address, limit).map_err(|error| match error.kind() {
-        ErrorKind::TimedOut => Shows::Silence,
-        _ => Shows::Errno(error.raw_os_error().unwrap()),
-    })?;
+    let stream =
+        TcpStream::connect_timeout(&address, limit).map_err(|error| match error.kind() {
+            ErrorKind::TimedOut => Shows::Silence,
+            _ => Shows::Errno(error.raw_os_error().unwrap()),
+        })?;
     stream.set_read_timeout(Some(SILENCE)).unwrap();
     stream.set_write_timeout(Some(SILENCE)).unwrap();
     Ok(stream)
@@ -259,11 +260,11 @@ fn get<S: Read + Write>(
     answer(&mut stream, text)
 }
 
-const SERVICE: &str = "sami-proxy.internal:80";
+const SERVICE: &str = "http://sami-proxy.internal";
+const LAST: &str = "Host: sami-proxy.internal\r\nConnection: close\r\n";
 
 fn down(mut stream: TcpStream, bytes: usize, text: &mut String, amount: &mut usize) -> Outcome {
-    tunnel(&mut stream, SERVICE, text)?;
-    let ask = format!("GET /bytes?n={bytes} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    let ask = format!("GET {SERVICE}/bytes?n={bytes} HTTP/1.1\r\n{LAST}\r\n");
     stream.write_all(ask.as_bytes()).map_err(|error| broken(&error, text))?;
     let (mut buffer, begun) = (vec![0; 1 << 16], SystemTime::now());
     loop {
@@ -283,10 +284,7 @@ fn down(mut stream: TcpStream, bytes: usize, text: &mut String, amount: &mut usi
 }
 
 fn up(mut stream: TcpStream, bytes: usize, text: &mut String) -> Outcome {
-    tunnel(&mut stream, SERVICE, text)?;
-    let head = format!(
-        "POST /sink HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {bytes}\r\n\r\n"
-    );
+    let head = format!("POST {SERVICE}/sink HTTP/1.1\r\n{LAST}Content-Length: {bytes}\r\n\r\n");
     let all = [head.as_bytes(), &vec![7; bytes]].concat();
     stream.write_all(&all).map_err(|error| broken(&error, text))?;
     answer(&mut stream, text)

@@ -105,8 +105,11 @@ impl Origin {
                 _ => ("200 OK", "", "hi"),
             };
             let length = body.len();
-            let length =
-                if status.starts_with("204") { String::new() } else { format!("Content-Length: {length}\r\n") };
+            let length = if status.starts_with("204") {
+                String::new()
+            } else {
+                format!("Content-Length: {length}\r\n")
+            };
             let date = httpdate::fmt_http_date(std::time::SystemTime::now());
             let answer = format!("HTTP/1.1 {status}\r\nDate: {date}\r\n{fields}{length}\r\n{body}");
             if stream.write_all(answer.as_bytes()).await.is_err() || stream.flush().await.is_err() {

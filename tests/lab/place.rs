@@ -207,7 +207,10 @@ impl Site {
     }
 
     /// Starts something that may last.
-    pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) -> tokio::task::AbortHandle {
+    pub fn spawn(
+        &self,
+        task: impl Future<Output = ()> + Send + 'static,
+    ) -> tokio::task::AbortHandle {
         self.runtime.spawn(task).abort_handle()
     }
 
@@ -289,6 +292,11 @@ fn found(resolv_conf: &Path) -> Result<(File, File), String> {
     #[allow(unsafe_code, reason = "the safe form is deprecated; it may not be used for FILES")]
     let made = unsafe { unshare_unsafe(UnshareFlags::NEWNET | UnshareFlags::NEWNS) };
     made.map_err(|error| format!("unshare: {error}"))?;
+    // IPv6 addresses that may be used at once: before there are any devices.
+    for which in ["all", "default"] {
+        let path = format!("/proc/sys/net/ipv6/conf/{which}/accept_dad");
+        std::fs::write(path, "0").map_err(|error| format!("IPv6: {error}"))?;
+    }
     let mount = |words: &[&str]| {
         let output = Command::new("mount").args(words).output().map_err(|e| e.to_string())?;
         let said = String::from_utf8_lossy(&output.stderr);
@@ -304,7 +312,7 @@ fn found(resolv_conf: &Path) -> Result<(File, File), String> {
 pub fn dying_with_us(command: &Command) -> Command {
     let mut wrapped = Command::new("setpriv");
     wrapped.args(["--pdeathsig", "KILL"]).arg(command.get_program()).args(command.get_args());
-    wrapped.env_clear().stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    wrapped.env_clear().stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::inherit());
     wrapped
 }
 
