@@ -27,22 +27,29 @@ const LABS: usize = 8;
 /// Runs `test` for every row, in some labs; it says `Ok(false)` for what this machine lacks.
 fn all<T: Sync>(rows: &[T], test: impl Fn(&Lab, &T) -> Result<bool, String> + Sync) {
     let (next, skipped, wrong) = (AtomicUsize::new(0), AtomicUsize::new(0), Mutex::new(Vec::new()));
+    let row = || rows.get(next.fetch_add(1, Ordering::SeqCst));
+    // What was broken must not spoil the rest: true when the lab is still good.
+    let passes = |lab: &Lab, row: &T| match test(lab, row) {
+        Ok(done) => {
+            skipped.fetch_add(usize::from(!done), Ordering::SeqCst);
+            true
+        }
+        Err(why) => {
+            wrong.lock().unwrap().push(why);
+            false
+        }
+    };
+    let work = || {
+        let Some(mut lab) = Lab::new() else { return };
+        while let Some(row) = row() {
+            if !passes(&lab, row) {
+                lab = Lab::new().unwrap();
+            }
+        }
+    };
     std::thread::scope(|scope| {
         for _ in 0..LABS.min(rows.len()) {
-            scope.spawn(|| {
-                let Some(mut lab) = Lab::new() else { return };
-                while let Some(row) = rows.get(next.fetch_add(1, Ordering::SeqCst)) {
-                    match test(&lab, row) {
-                        Ok(true) => {}
-                        Ok(false) => drop(skipped.fetch_add(1, Ordering::SeqCst)),
-                        Err(why) => {
-                            wrong.lock().unwrap().push(why);
-                            // What was broken must not spoil the rest.
-                            lab = Lab::new().unwrap();
-                        }
-                    }
-                }
-            });
+            scope.spawn(work);
         }
     });
     let wrong = wrong.into_inner().unwrap();

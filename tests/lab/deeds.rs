@@ -211,7 +211,9 @@ impl<'lab> Trouble<'lab> {
     }
 
     /// Takes it back; the same as dropping it.
-    pub fn heal(self) {}
+    pub fn heal(self) {
+        drop(self);
+    }
 
     fn undo(&self, deed: &Deed) -> Result<(), String> {
         let lab = self.lab;

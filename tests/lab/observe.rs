@@ -315,7 +315,7 @@ fn resolve(name: &str, text: &mut String) -> Outcome {
         _ => {}
     }
     for record in &answer.answers {
-        text.push_str(&format!("{record} "));
+        text.push_str(&record.to_string());
     }
     Ok(Shows::Answer(&[]))
 }

@@ -58,17 +58,16 @@ impl Origin {
                 listener.set_nonblocking(true).unwrap();
                 TcpListener::from_std(listener).unwrap()
             });
-            site.spawn(self.clone().accept(listener, port == 443));
+            site.spawn(self.clone().accept(listener, port));
         }
     }
 
-    async fn accept(self, listener: TcpListener, tls: impl Into<Option<bool>>) {
-        let tls = tls.into() == Some(true);
+    async fn accept(self, listener: TcpListener, port: u16) {
         while let Ok((stream, _)) = listener.accept().await {
             self.visits.fetch_add(1, Ordering::SeqCst);
             let origin = self.clone();
             tokio::spawn(async move {
-                if tls { origin.secure(stream).await } else { origin.talk(stream).await }
+                if port == 443 { origin.secure(stream).await } else { origin.talk(stream).await }
             });
         }
     }
@@ -96,12 +95,12 @@ impl Origin {
         let mut heard = Vec::new();
         while matches!(stream.read_buf(&mut heard).await, Ok(1..)) {
             let Some(end) = crate::common::find(&heard, b"\r\n\r\n") else { continue };
-            let head = String::from_utf8_lossy(&heard[..end]).into_owned();
+            let asked = String::from_utf8_lossy(&heard[..end]).into_owned();
             heard.drain(..end + 4);
             let manner = *self.manner.lock().unwrap();
             let (status, fields, body) = match manner {
                 Manner::Answers(status, fields, body) => (status, fields, body),
-                _ if head.contains(" /generate_204") => ("204 No Content", "", ""),
+                _ if asked.contains(" /generate_204") => ("204 No Content", "", ""),
                 _ => ("200 OK", "", "hi"),
             };
             let length = body.len();
