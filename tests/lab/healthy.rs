@@ -72,6 +72,7 @@ pub const HEALTHY: &[Healthy] = &[
                 "ip addr add 10.1.0.2/24 dev eth0; ip route add default via 10.1.0.1",
             ),
             Deed::Resolver("nameserver 2a01:10::1\n"),
+            Deed::Proof(Place::Client, "ip -4 addr show dev eth0", "!inet"),
         ],
     )
     .via("six.example.net:8080")
@@ -92,11 +93,14 @@ pub const HEALTHY: &[Healthy] = &[
     // 1 Mbit/s is enough for text.
     healthy(
         "modest-link",
-        &[Deed::Run(
-            Place::Isp,
-            "tc qdisc add dev client root tbf rate 1mbit burst 4000 latency 400ms",
-            "tc qdisc del dev client root",
-        )],
+        &[
+            Deed::Run(
+                Place::Isp,
+                "tc qdisc add dev client root tbf rate 1mbit burst 4000 latency 400ms",
+                "tc qdisc del dev client root",
+            ),
+            Deed::Proof(Place::Isp, "tc qdisc show dev client", "rate 1Mbit"),
+        ],
     )
     .seen(Step::Down(PROXY, 65536), Shows::Flows),
     healthy("latency-of-300-ms", &[Deed::Delay(150)])
@@ -110,6 +114,7 @@ pub const HEALTHY: &[Healthy] = &[
                 "Port 8080\nListen 0.0.0.0\nTimeout 60\nMaxClients 20\nConnectPort 443\n",
             ),
             Deed::Foreign("tinyproxy", "tinyproxy -d -c FOLDER/tinyproxy.conf"),
+            Deed::Proof(Place::Container, "ss -ltnp", "\"tinyproxy\""),
         ],
     )
     .seen(GOOGLE, OK),
@@ -122,6 +127,7 @@ pub const HEALTHY: &[Healthy] = &[
                 "http_port 0.0.0.0:8080\nhttp_access allow all\ncache deny all\naccess_log none\ncache_log /dev/null\npid_filename none\nshutdown_lifetime 0 seconds\npinger_enable off\n",
             ),
             Deed::Foreign("squid", "squid -N -f FOLDER/squid.conf"),
+            Deed::Proof(Place::Container, "ss -ltnp", "\"squid\""),
         ],
     ),
     healthy(
