@@ -117,6 +117,23 @@ fn a_lab_is_closed_and_knows_its_hops() {
     // The system's resolver of a place is the lab's.
     let hosts = lab.run(Place::Client, "getent hosts proxy.example.net").unwrap();
     assert!(hosts.contains(lab::VPS), "{hosts}");
+    // The program runs in the client's place.
+    assert!(lab.program(&["healthcheck", "--listen", lab::PROXY]).status.success());
+    let trouble = lab.inject(Fault::named("no-default-route")).unwrap();
+    assert!(!lab.program(&["healthcheck", "--listen", lab::PROXY]).status.success());
+    trouble.heal();
+    // A smaller TTL than three hops does not reach the container.
+    let through = |ttl: u32| {
+        lab.on(Place::Client, || {
+            let kind = (socket2::Domain::IPV4, socket2::Type::STREAM);
+            let socket = socket2::Socket::new(kind.0, kind.1, None).unwrap();
+            socket.set_ttl_v4(ttl).unwrap();
+            let address: std::net::SocketAddr = lab::PROXY.parse().unwrap();
+            socket.connect_timeout(&address.into(), lab::SILENCE).map_err(|error| error.kind())
+        })
+    };
+    assert_eq!(through(2), Err(std::io::ErrorKind::HostUnreachable));
+    assert_eq!(through(3), Ok(()));
     // Nothing outside answers.
     for outside in ["192.0.2.77:8080", "1.1.1.1:443"] {
         let seen = lab.observe(Place::Client, &lab::Step::Connect(outside));

@@ -782,8 +782,8 @@ pub const FAULTS: &[Fault] = &[
         "client-not-allowed",
         Code::AcceptedThenClosed,
         &[ProxyWith(&["--allow-client", "81.85.80.0/24"])],
-        ASK,
-        Shows::Reset,
+        Step::Listen(PROXY),
+        Shows::Closed,
     ),
     fault(
         "target-denied",

@@ -314,6 +314,9 @@ impl Lab {
             (Step::Connect(WEB), Shows::Open),
             (Step::Resolve("proxy.example.net"), Shows::Answer(&["81.85.76.10"])),
             (Step::Https(PROXY, "www.google.com"), Shows::Answer(&["200 OK", "hi"])),
+            (Step::Connect(PROXY6), Shows::Open),
+            (Step::Down(PROXY, 65536), Shows::Flows),
+            (Step::Up(PROXY, 65536), Shows::Answer(&["HTTP/1.1 200"])),
         ] {
             let seen = self.observe(Place::Client, &step);
             if !seen.is(&shows) {
