@@ -1,5 +1,7 @@
 //! How troubles are made, seen to work, and taken back.
 
+use rustix::process::Signal;
+
 use super::origin::Manner;
 use super::place::Killed;
 use super::stub::{Habit, Stub};
@@ -133,7 +135,7 @@ impl<'lab> Trouble<'lab> {
             Deed::Origin(manner) => lab.origin.behave(manner),
             Deed::NoProxy => lab.stop_proxy(),
             Deed::ProxyWith(flags) => lab.serve_in_container(flags),
-            Deed::Paused => lab.signal_proxy("STOP"),
+            Deed::Paused => lab.signal_proxy(Signal::STOP),
             Deed::OnHost => self.host_proxy()?,
             Deed::Stub(place, port, habit) => {
                 self.held.push(Held::Stub(lab.stub(place, port, habit)));
@@ -233,7 +235,7 @@ impl<'lab> Trouble<'lab> {
             }
             Deed::Origin(_) => lab.origin.behave(Manner::Well),
             Deed::NoProxy | Deed::ProxyWith(_) => lab.serve_in_container(&[]),
-            Deed::Paused => lab.signal_proxy("CONT"),
+            Deed::Paused => lab.signal_proxy(Signal::CONT),
             Deed::OnHost => lab.site(Place::Vps).translate()?,
             Deed::Resolver(_) => lab.site(Place::Client).set_resolver(None),
             Deed::Delay(_) => lab.site(Place::Isp).ip(super::delay::END)?,
@@ -246,6 +248,10 @@ impl<'lab> Trouble<'lab> {
 impl Drop for Trouble<'_> {
     fn drop(&mut self) {
         self.held.clear();
+        // A failed test takes its lab down with it, and a second panic would hide the first.
+        if std::thread::panicking() {
+            return;
+        }
         for deed in self.deeds[..self.done].iter().rev() {
             if let Err(why) = self.undo(deed) {
                 println!("{}: not taken back: {why}", self.name);

@@ -276,8 +276,10 @@ impl Lab {
     }
 
     /// Sends the proxy in the container a signal.
-    pub fn signal_proxy(&self, name: &str) {
-        self.proxy.lock().unwrap().as_ref().unwrap().signal(name);
+    pub fn signal_proxy(&self, signal: rustix::process::Signal) {
+        let pid = self.proxy.lock().unwrap().as_ref().unwrap().pid();
+        let pid = rustix::process::Pid::from_raw(pid.try_into().unwrap()).unwrap();
+        rustix::process::kill_process(pid, signal).unwrap();
     }
 
     /// Something else that listens.
