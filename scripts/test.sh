@@ -51,7 +51,7 @@ have() { command -v "$1" >/dev/null 2>&1; }
 have cc || apt gcc libc6-dev || { echo "a C compiler is missing: apt install gcc libc6-dev" >&2; exit 2; }
 
 # network namespaces, for clients that are not on loopback
-apt iproute2 >/dev/null || true
+apt iproute2 iptables >/dev/null || true
 
 step "format" cargo fmt --check
 step "lints" cargo clippy --locked --all-targets -- -D warnings
