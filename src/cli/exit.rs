@@ -12,6 +12,9 @@ pub(super) const PROBLEM: u8 = 1;
 /// Bad usage or configuration.
 pub(super) const USAGE: u8 = 2;
 
+/// It could not be told.
+pub(super) const INCONCLUSIVE: u8 = 3;
+
 /// What clap has to say: help and version are no errors.
 pub(super) fn usage(error: &clap::Error) -> ExitCode {
     // If not even this can be written there is nobody to tell.

@@ -2,6 +2,7 @@
 
 mod args;
 mod check_config;
+mod check_port;
 mod crew;
 mod exit;
 mod healthcheck;
@@ -14,7 +15,7 @@ use std::process::ExitCode;
 use crate::config::{ConfigError, Layers, Origin};
 
 /// Runs the program with `arguments` and tells how it went: 0 good, 1 a problem was found, 2 bad
-/// usage or configuration.
+/// usage or configuration, 3 it could not be told.
 pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     let matches = match args::command().try_get_matches_from(arguments) {
         Ok(matches) => matches,
@@ -30,6 +31,7 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
             Ok(layers) => healthcheck::run(&layers),
             Err(error) => exit::config(&error),
         },
+        Some((args::CHECK_PORT, flags)) => check_port::run(&args::port_flags(flags)),
         _ => exit::no_command(),
     }
 }
