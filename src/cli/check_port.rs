@@ -80,7 +80,8 @@ fn evidence(flags: &PortFlags) -> Result<Vec<Evidence>, String> {
         );
     }
     let text = std::fs::read_to_string(file).map_err(|error| format!("--from {file}: {error}"))?;
-    let document = serde_json::from_str(&text).map_err(|error| format!("--from {file}: {error}"))?;
+    let document =
+        serde_json::from_str(&text).map_err(|error| format!("--from {file}: {error}"))?;
     json::evidence(&document)
         .filter(|all| !all.is_empty())
         .ok_or_else(|| format!("--from {file}: this is no report of sami-proxy --json"))

@@ -77,13 +77,7 @@ const MASKS: &[(Code, &[Code])] = &[
     ),
     (
         Code::CaptivePortal,
-        &[
-            Code::Ok,
-            Code::AcceptedThenClosed,
-            Code::SilentPeer,
-            Code::NotAProxy,
-            Code::TlsRequired,
-        ],
+        &[Code::Ok, Code::AcceptedThenClosed, Code::SilentPeer, Code::NotAProxy, Code::TlsRequired],
     ),
     (Code::LocalFirewall, &[Code::PortRefused, Code::PortRejected, Code::HostUnreachable]),
 ];

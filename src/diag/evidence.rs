@@ -96,7 +96,7 @@ impl Evidence {
             | Data::Control(_)
             | Data::Hello(_) => None,
         })
-        .next()
+        .min_by_key(|(reference, _)| *reference)
     }
 
     /// What the routing table says.
@@ -143,7 +143,7 @@ impl Evidence {
             | Data::Control(_)
             | Data::Hello(_) => None,
         })
-        .next()
+        .min_by_key(|(reference, _)| *reference)
     }
 
     /// What the address answered at which nothing lives.
@@ -156,7 +156,7 @@ impl Evidence {
             | Data::Ladder(_)
             | Data::Hello(_) => None,
         })
-        .next()
+        .min_by_key(|(reference, _)| *reference)
     }
 
     /// What answers.
@@ -169,7 +169,7 @@ impl Evidence {
             | Data::Ladder(_)
             | Data::Control(_) => None,
         })
-        .next()
+        .min_by_key(|(reference, _)| *reference)
     }
 
     /// The addresses to connect to: the one that was given, or what the name stands for.

@@ -3,14 +3,28 @@
 //! A fact goes to JSON and back unchanged, so a saved report is diagnosed again without a network.
 //! What is not known is `None`, which is never the same as "no".
 
+use std::cmp::Ordering;
 use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
 /// The name of a fact in every output: `c3`.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Reference(pub String);
+
+impl Ord for Reference {
+    /// `c2` is before `c10`.
+    fn cmp(&self, other: &Self) -> Ordering {
+        (self.0.len(), &self.0).cmp(&(other.0.len(), &other.0))
+    }
+}
+
+impl PartialOrd for Reference {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
 
 impl Reference {
     /// The reference of the `number`-th fact, from 1.

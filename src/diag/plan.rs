@@ -78,11 +78,7 @@ fn step(check: CheckId, evidence: &Evidence, address: Option<SocketAddr>) -> Ste
 }
 
 /// Whether `check` would still tell anything.
-fn useless(
-    check: CheckId,
-    evidence: &Evidence,
-    address: Option<SocketAddr>,
-) -> Result<(), Skip> {
+fn useless(check: CheckId, evidence: &Evidence, address: Option<SocketAddr>) -> Result<(), Skip> {
     let open = evidence.any(Outcome::Open);
     match check {
         CheckId::Resolve if evidence.subject.ip().is_some() => return Err(Skip::AddressGiven),

@@ -101,9 +101,9 @@ impl Report {
     /// Whether time or patience ended before everything was asked.
     pub fn is_cut_short(&self) -> Option<Skip> {
         let reasons = [Skip::Interrupted, Skip::OutOfTime];
-        reasons.into_iter().find(|why| {
-            self.evidence.facts.iter().any(|fact| fact.status == Status::Skipped(*why))
-        })
+        reasons
+            .into_iter()
+            .find(|why| self.evidence.facts.iter().any(|fact| fact.status == Status::Skipped(*why)))
     }
 }
 
@@ -157,9 +157,8 @@ pub fn round_trips(evidence: &Evidence) -> Option<RoundTrips> {
 /// The furthest segment from which something came back, and the facts that say so.
 fn reached(evidence: &Evidence) -> Option<(Segment, Vec<Reference>)> {
     let hello = evidence.hello();
-    let served = hello.filter(|(_, it)| {
-        matches!(it.speaks, Some(Speaks::SamiProxy | Speaks::HttpProxy))
-    });
+    let served =
+        hello.filter(|(_, it)| matches!(it.speaks, Some(Speaks::SamiProxy | Speaks::HttpProxy)));
     if let Some((reference, _)) = served {
         return Some((Segment::Proxy, vec![reference.clone()]));
     }
@@ -188,7 +187,12 @@ fn stretch(segment: Segment, evidence: &Evidence, diagnosis: &Diagnosis) -> Stre
     if let Some(warning) = diagnosis.warnings.iter().find(|it| it.code.segment() == segment) {
         return Stretch { segment, health: Health::Warn, by: warning.because.clone() };
     }
+    let here = evidence.primary().is_some_and(|it| it.ip().to_canonical().is_loopback());
     let (health, by) = match reached(evidence) {
+        // Between this machine and itself is nothing.
+        _ if here && matches!(segment, Segment::Lan | Segment::Isp | Segment::Edge) => {
+            (Health::Skipped, Vec::new())
+        }
         // Nobody asked beyond the proxy.
         _ if matches!(segment, Segment::Dns | Segment::Target) => (Health::Skipped, Vec::new()),
         Some((until, by)) if segment <= until => (Health::Ok, by),

@@ -21,12 +21,8 @@ pub async fn run(subject: Subject, budget: Duration, stop: CancellationToken) ->
     let deadline = Instant::now() + budget;
     let mut evidence = Evidence::new(subject);
     for area in Area::ALL {
-        let context = Context {
-            evidence: Arc::new(evidence.clone()),
-            deadline,
-            budget,
-            stop: stop.clone(),
-        };
+        let context =
+            Context { evidence: Arc::new(evidence.clone()), deadline, budget, stop: stop.clone() };
         let planned = steps(area, &evidence);
         evidence.facts.extend(run_area(planned, evidence.facts.len(), &context).await);
     }
@@ -55,7 +51,9 @@ async fn run_area(planned: Vec<Step>, before: usize, context: &Context) -> Vec<F
     let mut done = running.join_all().await;
     done.sort_by_key(|(number, ..)| *number);
     let named = planned.into_iter().zip(done);
-    named.map(|(step, (number, found, took))| fact(step, before + number + 1, (found, took))).collect()
+    named
+        .map(|(step, (number, found, took))| fact(step, before + number + 1, (found, took)))
+        .collect()
 }
 
 fn fact(step: Step, number: usize, ((status, data), took_ms): (Measured, u64)) -> Fact {

@@ -57,7 +57,8 @@ pub fn text(report: &Report, detail: Detail) -> String {
 /// Several reports: a line each, then those with a problem in full.
 pub fn table(reports: &[Report], detail: Detail) -> String {
     let name = |report: &Report| report.evidence.subject.authority();
-    let code = |report: &Report| report.code().map_or_else(|| "?".to_owned(), |it| it.word().to_owned());
+    let code =
+        |report: &Report| report.code().map_or_else(|| "?".to_owned(), |it| it.word().to_owned());
     let width = |of: &dyn Fn(&Report) -> usize| reports.iter().map(of).max().unwrap_or_default();
     let names = width(&|report| name(report).len());
     let codes = width(&|report| code(report).len());
@@ -66,14 +67,13 @@ pub fn table(reports: &[Report], detail: Detail) -> String {
     for report in reports {
         let state = word("state", report.diagnosis.state.word());
         let (name, code) = (name(report), code(report));
-        let _never = writeln!(
-            out,
-            "{state:<states$}  {name:<names$}  {code:<codes$}  {}",
-            headline(report)
-        );
+        let _never =
+            writeln!(out, "{state:<states$}  {name:<names$}  {code:<codes$}  {}", headline(report));
     }
     for report in reports {
-        if report.diagnosis.state > crate::diag::diagnosis::State::Degraded || detail == Detail::Full {
+        if report.diagnosis.state > crate::diag::diagnosis::State::Degraded
+            || detail == Detail::Full
+        {
             out.push('\n');
             out.push_str(&text(report, detail));
         }
@@ -85,7 +85,8 @@ pub fn table(reports: &[Report], detail: Detail) -> String {
 fn because(out: &mut String, report: &Report, verdict: &Suspect) {
     let facts = verdict.because.iter().filter_map(|reference| find(report, reference));
     let proofs: Vec<String> = facts.map(|fact| summary(fact, report)).collect();
-    let sure = format!("{}, {}", verdict.code.word(), word("confidence", verdict.confidence.word()));
+    let sure =
+        format!("{}, {}", verdict.code.word(), word("confidence", verdict.confidence.word()));
     line(out, "because", &format!("{} ({sure})", proofs.join("; ")));
 }
 
@@ -110,14 +111,24 @@ fn way(report: &Report) -> String {
     let each = shown.map(|stretch| {
         let state = word("health", stretch.health.word());
         let name = word("segment", stretch.segment.word());
-        if stretch.health == Health::Bad { format!("[{name} {state}]") } else { format!("{name} {state}") }
+        if stretch.health == Health::Bad {
+            format!("[{name} {state}]")
+        } else {
+            format!("{name} {state}")
+        }
     });
     each.collect::<Vec<_>>().join(" > ")
 }
 
 fn checked(fact: &Fact, report: &Report) -> String {
     let state = word("health", health(fact).word());
-    format!("{:<4} {:<15} {:<7} {}", fact.reference.0, fact.check.word(), state, summary(fact, report))
+    format!(
+        "{:<4} {:<15} {:<7} {}",
+        fact.reference.0,
+        fact.check.word(),
+        state,
+        summary(fact, report)
+    )
 }
 
 fn line(out: &mut String, label: &str, text: &str) {

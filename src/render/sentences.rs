@@ -52,9 +52,7 @@ pub(super) fn headline(report: &Report) -> String {
 fn who(hello: &Hello) -> String {
     let what = word("speaks", hello.speaks.map_or("untold", speaks_word));
     match hello.version.as_ref().or(hello.name.as_ref()) {
-        Some(name) => {
-            phrase("named", &Arguments::from([("what", what), ("name", name.clone())]))
-        }
+        Some(name) => phrase("named", &Arguments::from([("what", what), ("name", name.clone())])),
         None => what,
     }
 }
@@ -74,9 +72,7 @@ pub(super) fn summary(fact: &Fact, report: &Report) -> String {
         }
         Some(Data::Connects(it)) => siblings(it),
         Some(Data::Ladder(it)) => match it.answers_from {
-            Some(hop) => {
-                phrase("check-ttl-ladder", &Arguments::from([("hop", hop.to_string())]))
-            }
+            Some(hop) => phrase("check-ttl-ladder", &Arguments::from([("hop", hop.to_string())])),
             None => phrase("check-ttl-ladder-failed", &Arguments::new()),
         },
         Some(Data::Control(it)) => {
@@ -159,7 +155,9 @@ fn sibling(attempt: &Attempt) -> String {
 
 /// Milliseconds; tenths where they count.
 fn ms(us: u64) -> String {
-    if us < 10_000 {
+    if us < 100 {
+        "<0.1".to_owned()
+    } else if us < 10_000 {
         format!("{}.{}", us / 1000, us % 1000 / 100)
     } else {
         (us / 1000).to_string()

@@ -88,11 +88,9 @@ pub(super) fn not_a_proxy(evidence: &Evidence) -> Option<Suspect> {
         Speaks::Ssh => "ssh",
         Speaks::Socks => "socks",
         Speaks::Unknown => "unknown",
-        Speaks::SamiProxy
-        | Speaks::HttpProxy
-        | Speaks::Tls
-        | Speaks::Nothing
-        | Speaks::Closes => return None,
+        Speaks::SamiProxy | Speaks::HttpProxy | Speaks::Tls | Speaks::Nothing | Speaks::Closes => {
+            return None;
+        }
     };
     let control = evidence.control().map(|(reference, _)| reference);
     let because = [reference].into_iter().chain(control);

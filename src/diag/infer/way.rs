@@ -65,12 +65,12 @@ pub(super) fn host_silent(evidence: &Evidence) -> Option<Suspect> {
 pub(super) fn port_filtered(evidence: &Evidence) -> Option<Suspect> {
     let attempts = came_to(evidence, &[Outcome::Silent])?;
     let siblings = answering_siblings(evidence);
-    let (_, sibling) = siblings.first()?;
+    let sibling = siblings.iter().map(|(_, it)| it.address.port()).min()?;
     let because = references(&attempts).chain(references(&siblings));
     let found = suspect(Code::PortFiltered, Confidence::Likely, because)
         .or(Code::LocalFirewall, "separate-from-another-machine")
         .or(Code::HostFirewallDrop, "separate-on-the-server");
-    Some(found.with("port", evidence.subject.port).with("sibling", sibling.address.port()))
+    Some(found.with("port", evidence.subject.port).with("sibling", sibling))
 }
 
 /// A firewall says no by ICMP.
@@ -90,10 +90,8 @@ pub(super) fn port_rejected(evidence: &Evidence) -> Option<Suspect> {
         None => suspect(Code::PortRejected, Confidence::Possible, because)
             .or(Code::HostUnreachable, "separate-provider-console"),
         // The host is there, but what it passes the port on to is not: a container that is gone.
-        Some(_) if took >= GAVE_UP_US => {
-            suspect(Code::PortRejected, Confidence::Possible, because)
-                .or(Code::ContainerMissing, "separate-on-the-server")
-        }
+        Some(_) if took >= GAVE_UP_US => suspect(Code::PortRejected, Confidence::Possible, because)
+            .or(Code::ContainerMissing, "separate-on-the-server"),
         Some(sibling) if took.saturating_mul(SAME_WAY) >= sibling => {
             suspect(Code::PortRejected, Confidence::Certain, because)
         }

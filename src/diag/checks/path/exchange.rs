@@ -39,11 +39,7 @@ pub(super) struct Question {
 }
 
 /// Connects to `address`, says it, and hears the beginning of the answer.
-pub(super) async fn exchange(
-    address: SocketAddr,
-    question: &Question,
-    context: &Context,
-) -> Heard {
+pub(super) async fn exchange(address: SocketAddr, question: &Question, context: &Context) -> Heard {
     let begun = Instant::now();
     let mut bytes = Vec::new();
     let told = tokio::select! {
@@ -61,11 +57,7 @@ pub(super) async fn exchange(
     Heard { exchange, bytes }
 }
 
-async fn hear(
-    address: SocketAddr,
-    question: &Question,
-    bytes: &mut Vec<u8>,
-) -> (End, Duration) {
+async fn hear(address: SocketAddr, question: &Question, bytes: &mut Vec<u8>) -> (End, Duration) {
     let begun = Instant::now();
     let Ok(mut stream) = knock(address, None, question.limit).await.outcome else {
         return (End::NoConnection, begun.elapsed());
@@ -159,7 +151,10 @@ mod tests {
 
     #[test]
     fn nothing_that_a_terminal_obeys_is_kept() {
-        assert_eq!(printable(b"SSH-2.0-x\r\n\x1b[31m\xff\\ \"q\""), r#"SSH-2.0-x\r\n\x1b[31m\xff\\ "q""#);
+        assert_eq!(
+            printable(b"SSH-2.0-x\r\n\x1b[31m\xff\\ \"q\""),
+            r#"SSH-2.0-x\r\n\x1b[31m\xff\\ "q""#
+        );
     }
 
     #[test]

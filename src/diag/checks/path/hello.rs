@@ -40,29 +40,18 @@ pub(in super::super) async fn run(address: SocketAddr, context: &Context) -> Mea
     if let Ok(Some(Ok(first))) = timeout(grace, asked.join_next()).await {
         heard.push(first);
     }
-    if !is_enough(&known(&heard, &nonce)) {
+    if !known(&heard, &nonce).settled {
         for said in OTHERS {
             ask(&mut asked, said);
         }
         while let Some(Ok(next)) = asked.join_next().await {
             heard.push(next);
-            if is_enough(&known(&heard, &nonce)) {
+            if known(&heard, &nonce).settled {
                 break;
             }
         }
     }
     fact(known(&heard, &nonce), heard)
-}
-
-/// Whether no further answer could change what it is.
-const fn is_enough(known: &Known) -> bool {
-    match known.speaks {
-        Some(Speaks::SamiProxy | Speaks::HttpProxy | Speaks::Ssh | Speaks::Socks) => true,
-        Some(
-            Speaks::WebServer | Speaks::Tls | Speaks::Unknown | Speaks::Nothing | Speaks::Closes,
-        )
-        | None => false,
-    }
 }
 
 fn fact(known: Known, heard: Vec<Heard>) -> Measured {

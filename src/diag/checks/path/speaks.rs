@@ -67,6 +67,8 @@ pub(super) struct Known {
     pub(super) version: Option<String>,
     pub(super) client: Option<String>,
     pub(super) nonce_returned: bool,
+    /// No further answer could change what it is.
+    pub(super) settled: bool,
 }
 
 /// What `heard` tells; the order does not matter.
@@ -105,7 +107,18 @@ pub(super) fn known(heard: &[Heard], nonce: &str) -> Known {
         (None, Some(Speaks::Ssh | Speaks::Unknown)) => banner.map(first_line),
         (None, _) => None,
     };
-    Known { speaks, name, ..Known::default() }
+    // Who answers HTTP in its own way, and `CONNECT` as no proxy does, is a web server whatever it
+    // makes of TLS; "400" may mean that it wants TLS.
+    let plain = absolute.as_ref().is_some_and(|answer| answer.status != 400);
+    let settled = match speaks {
+        Some(Speaks::HttpProxy | Speaks::Ssh | Speaks::Socks) => true,
+        Some(Speaks::WebServer) => plain && said(Said::Connect).is_some(),
+        Some(
+            Speaks::SamiProxy | Speaks::Tls | Speaks::Unknown | Speaks::Nothing | Speaks::Closes,
+        )
+        | None => false,
+    };
+    Known { speaks, name, settled, ..Known::default() }
 }
 
 /// What it is when it is sami-proxy: it returned our nonce, or it refused under its name.
@@ -122,6 +135,7 @@ fn ours(answer: &Answer, nonce: &str) -> Option<Known> {
         version: text("version").filter(|_| nonce_returned),
         client: text("client").filter(|_| nonce_returned),
         nonce_returned,
+        settled: true,
     })
 }
 
@@ -173,8 +187,10 @@ mod tests {
         let bad = b"HTTP/1.1 400 Bad Request\r\nServer: nginx\r\n\r\n".as_slice();
         let squid = b"HTTP/1.1 503 Service Unavailable\r\nVia: 1.1 box (squid)\r\n\r\n".as_slice();
         let whoami = b"HTTP/1.1 200 OK\r\n\r\n{\"service\":\"sami-proxy\",\"nonce\":\"n1\",\"version\":\"0.1.0\"}".as_slice();
-        let other = b"HTTP/1.1 200 OK\r\n\r\n{\"service\":\"sami-proxy\",\"nonce\":\"n2\"}".as_slice();
-        let wants = b"HTTP/1.1 407 P\r\nProxy-Authenticate: Basic realm=\"sami-proxy\"\r\n\r\n".as_slice();
+        let other =
+            b"HTTP/1.1 200 OK\r\n\r\n{\"service\":\"sami-proxy\",\"nonce\":\"n2\"}".as_slice();
+        let wants =
+            b"HTTP/1.1 407 P\r\nProxy-Authenticate: Basic realm=\"sami-proxy\"\r\n\r\n".as_slice();
         let cases: &[(&[(Said, &[u8])], Speaks)] = &[
             (&[(AbsoluteForm, whoami)], Speaks::SamiProxy),
             (&[(AbsoluteForm, wants)], Speaks::SamiProxy),
