@@ -16,7 +16,8 @@ fn answered(evidence: &Evidence) -> Option<(Found<'_, Hello>, Speaks)> {
 fn answers_itself(evidence: &Evidence) -> bool {
     let here = evidence.primary().is_some_and(|it| it.ip().to_canonical().is_loopback());
     let control = evidence.control();
-    here || control.is_some_and(|(_, it)| it.attempt.outcome == Outcome::Silent)
+    let told = |outcome| !matches!(outcome, Outcome::Open | Outcome::Unfinished);
+    here || control.is_some_and(|(_, it)| told(it.attempt.outcome))
 }
 
 fn sure_if_itself(evidence: &Evidence) -> Confidence {
