@@ -451,6 +451,13 @@ fn the_time_that_was_given_is_kept() {
         assert!(seen.took < Duration::from_secs(seconds + 1), "{:?}", seen.took);
         assert!([1, 3].contains(&seen.exit), "{:#}", seen.document);
     }
+    // Nor do a name server that is silent and a port that says nothing take longer.
+    let seen = net.check(&["proxy.example:8080", "--timeout", "2"]);
+    assert!(seen.took < Duration::from_secs(3), "{:?}", seen.took);
+    assert_eq!(seen.exit, 1, "{:#}", seen.document);
+    let silent = server("127.0.0.1:0", hold).to_string();
+    let seen = check(&[&silent, "--timeout", "1"]);
+    assert!(seen.took < Duration::from_secs(2), "{:?}", seen.took);
 }
 
 #[test]

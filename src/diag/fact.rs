@@ -127,8 +127,8 @@ pub enum Skip {
     NoAnswer,
     /// Only asked of public addresses.
     NotPublic,
-    /// Only asked when another check has failed.
-    NotNeeded,
+    /// No packet would leave this machine.
+    NoRoute,
     /// The time was over.
     OutOfTime,
     /// The user ended it.

@@ -94,6 +94,7 @@ fn useless(check: CheckId, evidence: &Evidence, address: Option<SocketAddr>) -> 
     let answers = open || evidence.any(Outcome::Refused);
     match check {
         CheckId::SiblingPorts if open => Err(Skip::PortOpen),
+        CheckId::SiblingPorts if !evidence.is_routable(ip) => Err(Skip::NoRoute),
         CheckId::SiblingPorts | CheckId::TtlLadder if ip.is_loopback() => Err(Skip::Loopback),
         CheckId::TtlLadder if !answers => Err(Skip::NoAnswer),
         CheckId::ControlAddress | CheckId::Hello if !open => Err(Skip::PortNotOpen),

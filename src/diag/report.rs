@@ -162,7 +162,8 @@ fn reached(evidence: &Evidence) -> Option<(Segment, Vec<Reference>)> {
     if let Some((reference, _)) = served {
         return Some((Segment::Proxy, vec![reference.clone()]));
     }
-    let answers = |outcome| matches!(outcome, Outcome::Open | Outcome::Refused);
+    let faked = evidence.control().is_some_and(|(_, it)| it.attempt.outcome == Outcome::Open);
+    let answers = |outcome| !faked && matches!(outcome, Outcome::Open | Outcome::Refused);
     let answered = evidence.attempts().chain(evidence.siblings());
     let answered: Vec<Reference> =
         answered.filter(|(_, it)| answers(it.outcome)).map(|(it, _)| it.clone()).collect();

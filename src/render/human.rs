@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use super::phrases::tame;
 use super::sentences::{about, cause, headline, summary, word};
 use crate::diag::code::Segment;
 use crate::diag::fact::{Fact, Reference};
@@ -124,7 +125,7 @@ fn checked(fact: &Fact, report: &Report) -> String {
     let state = word("health", health(fact).word());
     format!(
         "{:<4} {:<15} {:<7} {}",
-        fact.reference.0,
+        tame(&fact.reference.0),
         fact.check.word(),
         state,
         summary(fact, report)

@@ -9,6 +9,7 @@ use crate::diag::fact::Fact;
 use crate::diag::fix::fixes;
 use crate::diag::infer::Suspect;
 use crate::diag::report::{Health, Report, health};
+use crate::target::Target;
 
 /// The version of the document's form.
 pub const SCHEMA: u32 = 1;
@@ -58,7 +59,9 @@ pub fn evidence(document: &Value) -> Option<Vec<Evidence>> {
         return None;
     }
     let one = |document: &Value| -> Option<Evidence> {
-        serde_json::from_value(document.get("evidence")?.clone()).ok()
+        let evidence: Evidence = serde_json::from_value(document.get("evidence")?.clone()).ok()?;
+        // It stands in commands that people copy.
+        Target::from_authority(&evidence.subject.authority()).ok().map(|_| evidence)
     };
     match document.get("targets").and_then(Value::as_array) {
         Some(targets) => targets.iter().map(one).collect(),

@@ -15,11 +15,21 @@ pub fn phrase(key: &str, arguments: &Arguments) -> String {
     while let Some((before, after)) = rest.split_once('{') {
         text.push_str(before);
         let (name, after) = after.split_once('}').unwrap_or((after, ""));
-        text.push_str(arguments.get(name).map_or("?", String::as_str));
+        text.push_str(&tame(arguments.get(name).map_or("?", String::as_str)));
         rest = after;
     }
     text.push_str(rest);
     text
+}
+
+/// `text` without anything that a terminal obeys: control characters, and those that turn the
+/// direction of writing.
+pub fn tame(text: &str) -> String {
+    let obeyed = |c: char| {
+        c.is_control()
+            || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    text.chars().map(|c| if obeyed(c) { '\u{fffd}' } else { c }).collect()
 }
 
 /// The sentence of `key` before it is filled.
@@ -30,6 +40,7 @@ pub fn template(key: &str) -> Option<&'static str> {
 const PHRASES: &[(&str, &str)] = &[
     // Causes
     ("cause-ok", "The port is open and {what} answers."),
+    ("cause-ok-untold", "The port is open; there was not enough time to tell what answers."),
     ("cause-proxy-name-not-found", "There is no address for the name {name}."),
     ("cause-dns-server-unreachable", "No name server answers, so {name} has no address."),
     ("cause-dns-server-failing", "The name server could not tell the address of {name}."),
@@ -139,7 +150,7 @@ const PHRASES: &[(&str, &str)] = &[
     ("separate-probe-with-tls", "curl -vk https://{target}/healthz"),
     // Checks
     ("check-resolve", "{subject} is {addresses}"),
-    ("check-resolve-failed", "no address for {subject}: {failure}"),
+    ("check-resolve-failed", "no address for {subject}: {failure}, after {ms} ms"),
     ("check-route", "packets to {to} leave from {source}"),
     ("check-route-failed", "this computer has no way to {to}"),
     ("check-tcp-connect", "{subject}: {outcome} ({times} of {attempts}), {ms} ms"),
@@ -148,11 +159,13 @@ const PHRASES: &[(&str, &str)] = &[
         "{subject}: {outcome} ({times} of {attempts}), {ms} ms (fastest {min} ms, jitter {jitter} ms)",
     ),
     ("check-sibling-ports", "other ports: {ports}"),
-    ("check-sibling", "{port} {outcome}, {ms} ms"),
+    ("check-sibling", "{port} {outcome} ({ms} ms)"),
     ("check-ttl-ladder", "the answer comes from hop {hop}"),
     ("check-ttl-ladder-failed", "it could not be told which hop answers"),
     ("check-control-address", "{control}, where nothing is: {outcome}"),
     ("check-hello", "{what} answers"),
+    ("check-hello-closes", "{times} of {times} connections were closed without a word"),
+    ("check-hello-nothing", "{times} questions, no answer in {ms} ms"),
     ("check-skipped", "not checked: {why}"),
     ("check-empty", "measured nothing"),
     // Outcomes
@@ -183,7 +196,7 @@ const PHRASES: &[(&str, &str)] = &[
     ("skip-port-not-open", "the port is not open"),
     ("skip-no-answer", "the port does not answer"),
     ("skip-not-public", "the address is not public"),
-    ("skip-not-needed", "not needed"),
+    ("skip-no-route", "no packet would leave this computer"),
     ("skip-out-of-time", "the time was over"),
     ("skip-interrupted", "interrupted"),
     ("not-checked-server", "the server's firewall and containers"),

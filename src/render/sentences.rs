@@ -1,6 +1,7 @@
 //! Facts and causes as sentences; the words are those of [`super::phrases`].
 
 use super::phrases::{Arguments, phrase};
+use crate::diag::code::Code;
 use crate::diag::evidence::Subject;
 use crate::diag::fact::{
     Addresses, Attempt, Connects, Data, Fact, Hello, NameFailure, Outcome, Route, Skip, Speaks,
@@ -36,6 +37,10 @@ pub(super) fn cause(report: &Report, suspect: &Suspect) -> String {
         all.insert("what", who(hello));
     } else {
         all.insert("what", word("speaks", "untold"));
+    }
+    let untold = report.evidence.hello().is_none_or(|(_, hello)| hello.speaks.is_none());
+    if suspect.code == Code::Ok && untold {
+        return phrase("cause-ok-untold", &all);
     }
     phrase(&format!("cause-{}", suspect.code.word()), &all)
 }
@@ -81,23 +86,20 @@ pub(super) fn summary(fact: &Fact, report: &Report) -> String {
             let all = Arguments::from([("control", control), ("outcome", outcome)]);
             phrase("check-control-address", &all)
         }
-        Some(Data::Hello(it)) => phrase("check-hello", &Arguments::from([("what", who(it))])),
+        Some(Data::Hello(it)) => greeted(it),
     }
 }
 
 fn resolved(fact: &Fact, found: &Addresses) -> String {
     let mut all = Arguments::from([("subject", fact.subject.clone())]);
-    match found.failure {
-        Some(failure) => {
-            all.insert("failure", word("failure", failure_word(failure)));
-            phrase("check-resolve-failed", &all)
-        }
-        None => {
-            let addresses: Vec<_> = found.addresses.iter().map(ToString::to_string).collect();
-            all.insert("addresses", addresses.join(", "));
-            phrase("check-resolve", &all)
-        }
+    if let Some(failure) = found.failure {
+        all.insert("failure", word("failure", failure_word(failure)));
+        all.insert("ms", ms(found.elapsed_us));
+        return phrase("check-resolve-failed", &all);
     }
+    let addresses: Vec<_> = found.addresses.iter().map(ToString::to_string).collect();
+    all.insert("addresses", addresses.join(", "));
+    phrase("check-resolve", &all)
 }
 
 fn routed(route: &Route) -> String {
@@ -139,16 +141,49 @@ fn connected(fact: &Fact, connects: &Connects, report: &Report) -> String {
     }
 }
 
-fn siblings(connects: &Connects) -> String {
-    let ports: Vec<String> = connects.attempts.iter().map(sibling).collect();
-    phrase("check-sibling-ports", &Arguments::from([("ports", ports.join("; "))]))
+fn greeted(hello: &Hello) -> String {
+    let tries = hello.exchanges.len();
+    let longest = hello.exchanges.iter().map(|it| it.elapsed_us).max().unwrap_or_default();
+    let all =
+        Arguments::from([("what", who(hello)), ("times", tries.to_string()), ("ms", ms(longest))]);
+    let key = match hello.speaks {
+        Some(Speaks::Closes) => "check-hello-closes",
+        Some(Speaks::Nothing) => "check-hello-nothing",
+        Some(
+            Speaks::SamiProxy
+            | Speaks::HttpProxy
+            | Speaks::WebServer
+            | Speaks::Ssh
+            | Speaks::Tls
+            | Speaks::Socks
+            | Speaks::Unknown,
+        )
+        | None => "check-hello",
+    };
+    phrase(key, &all)
 }
 
-fn sibling(attempt: &Attempt) -> String {
+/// Ports that came to the same are told together.
+fn siblings(connects: &Connects) -> String {
+    let mut groups: Vec<(Outcome, Vec<&Attempt>)> = Vec::new();
+    for attempt in &connects.attempts {
+        match groups.iter_mut().find(|(outcome, _)| *outcome == attempt.outcome) {
+            Some((_, group)) => group.push(attempt),
+            None => groups.push((attempt.outcome, vec![attempt])),
+        }
+    }
+    let told: Vec<String> =
+        groups.iter().map(|(outcome, group)| sibling(*outcome, group)).collect();
+    phrase("check-sibling-ports", &Arguments::from([("ports", told.join("; "))]))
+}
+
+fn sibling(outcome: Outcome, group: &[&Attempt]) -> String {
+    let ports: Vec<String> = group.iter().map(|it| it.address.port().to_string()).collect();
+    let fastest = group.iter().map(|it| it.elapsed_us).min().unwrap_or_default();
     let all = Arguments::from([
-        ("port", attempt.address.port().to_string()),
-        ("outcome", word("outcome", outcome_word(attempt.outcome))),
-        ("ms", ms(attempt.elapsed_us)),
+        ("port", ports.join(", ")),
+        ("outcome", word("outcome", outcome_word(outcome))),
+        ("ms", ms(fastest)),
     ]);
     phrase("check-sibling", &all)
 }
@@ -202,7 +237,7 @@ pub(super) const fn skip_word(skip: Skip) -> &'static str {
         Skip::PortNotOpen => "port-not-open",
         Skip::NoAnswer => "no-answer",
         Skip::NotPublic => "not-public",
-        Skip::NotNeeded => "not-needed",
+        Skip::NoRoute => "no-route",
         Skip::OutOfTime => "out-of-time",
         Skip::Interrupted => "interrupted",
     }

@@ -99,7 +99,7 @@ pub(super) fn not_a_proxy(evidence: &Evidence) -> Option<Suspect> {
     if !answers_itself(evidence) {
         found = found.or(Code::CaptivePortal, "separate-from-another-machine");
     }
-    Some(found.with("what", what).with_some("name", hello.name.as_ref()))
+    Some(found.with("what", &what).with_some("name", hello.name.as_ref()))
 }
 
 /// It speaks TLS and nothing in the clear.
@@ -122,7 +122,7 @@ pub(super) fn captive_portal(evidence: &Evidence) -> Option<Suspect> {
         let because = [reference].into_iter().chain(ladder.map(|(reference, _)| reference));
         suspect(Code::CaptivePortal, Confidence::Likely, because)
             .or(Code::NotAProxy, "separate-from-another-machine")
-            .with("control", control.attempt.address.ip())
+            .with("control", &control.attempt.address.ip())
             .with_some("hop", hop)
     })
 }

@@ -72,8 +72,8 @@ impl Evidence {
     }
 }
 
-fn comes_to(evidence: Evidence, code: Code, confidence: Confidence) {
-    let diagnosis = diagnose(&evidence);
+fn comes_to(evidence: &Evidence, code: Code, confidence: Confidence) {
+    let diagnosis = diagnose(evidence);
     let verdict = diagnosis.verdict.unwrap_or_else(|| panic!("no verdict: {evidence:?}"));
     assert_eq!((verdict.code, verdict.confidence), (code, confidence), "{evidence:#?}");
 }
@@ -83,27 +83,27 @@ fn what_answers_on_an_open_port_is_named() {
     use Confidence::{Certain, Likely, Possible};
     let open = || about(HOST).route(Some("10.0.0.1"), Some(true)).port(Outcome::Open, 30 * MS);
     let real = || open().with_control(Outcome::Silent);
-    comes_to(real().with_hello(Speaks::SamiProxy, Some(true)), Code::Ok, Certain);
-    comes_to(real().with_hello(Speaks::SamiProxy, None), Code::Ok, Likely);
-    comes_to(real().with_hello(Speaks::HttpProxy, None), Code::Ok, Likely);
-    comes_to(open(), Code::Ok, Possible);
-    comes_to(real().with_hello(Speaks::Ssh, None), Code::NotAProxy, Certain);
-    comes_to(open().with_hello(Speaks::Ssh, None), Code::NotAProxy, Likely);
-    comes_to(real().with_hello(Speaks::WebServer, None), Code::NotAProxy, Certain);
-    comes_to(real().with_hello(Speaks::Socks, None), Code::NotAProxy, Certain);
-    comes_to(real().with_hello(Speaks::Tls, None), Code::TlsRequired, Likely);
-    comes_to(real().with_hello(Speaks::Nothing, None), Code::SilentPeer, Likely);
-    comes_to(real().with_hello(Speaks::Closes, None), Code::AcceptedThenClosed, Likely);
+    comes_to(&real().with_hello(Speaks::SamiProxy, Some(true)), Code::Ok, Certain);
+    comes_to(&real().with_hello(Speaks::SamiProxy, None), Code::Ok, Likely);
+    comes_to(&real().with_hello(Speaks::HttpProxy, None), Code::Ok, Likely);
+    comes_to(&open(), Code::Ok, Possible);
+    comes_to(&real().with_hello(Speaks::Ssh, None), Code::NotAProxy, Certain);
+    comes_to(&open().with_hello(Speaks::Ssh, None), Code::NotAProxy, Likely);
+    comes_to(&real().with_hello(Speaks::WebServer, None), Code::NotAProxy, Certain);
+    comes_to(&real().with_hello(Speaks::Socks, None), Code::NotAProxy, Certain);
+    comes_to(&real().with_hello(Speaks::Tls, None), Code::TlsRequired, Likely);
+    comes_to(&real().with_hello(Speaks::Nothing, None), Code::SilentPeer, Likely);
+    comes_to(&real().with_hello(Speaks::Closes, None), Code::AcceptedThenClosed, Likely);
 }
 
 #[test]
 fn a_box_that_accepts_everything_is_not_taken_for_the_host() {
     let open = || about(HOST).port(Outcome::Open, 2 * MS).with_control(Outcome::Open);
     for speaks in [Speaks::Nothing, Speaks::WebServer, Speaks::Closes, Speaks::HttpProxy] {
-        comes_to(open().with_hello(speaks, None), Code::CaptivePortal, Confidence::Likely);
+        comes_to(&open().with_hello(speaks, None), Code::CaptivePortal, Confidence::Likely);
     }
     // Whoever returns our nonce was reached.
-    comes_to(open().with_hello(Speaks::SamiProxy, Some(true)), Code::Ok, Confidence::Certain);
+    comes_to(&open().with_hello(Speaks::SamiProxy, Some(true)), Code::Ok, Confidence::Certain);
 }
 
 #[test]
@@ -111,12 +111,12 @@ fn silence_is_the_ports_or_the_hosts() {
     let silent =
         || about(HOST).route(Some("10.0.0.1"), Some(true)).port(Outcome::Silent, 3000 * MS);
     let ssh = [(22, Outcome::Open, 30 * MS), (443, Outcome::Silent, 3000 * MS)];
-    comes_to(silent().with_siblings(&ssh), Code::PortFiltered, Confidence::Likely);
+    comes_to(&silent().with_siblings(&ssh), Code::PortFiltered, Confidence::Likely);
     let refused = [(80, Outcome::Refused, 30 * MS)];
-    comes_to(silent().with_siblings(&refused), Code::PortFiltered, Confidence::Likely);
+    comes_to(&silent().with_siblings(&refused), Code::PortFiltered, Confidence::Likely);
     let none = [(22, Outcome::Silent, 3000 * MS), (443, Outcome::Silent, 3000 * MS)];
-    comes_to(silent().with_siblings(&none), Code::HostSilent, Confidence::Likely);
-    comes_to(silent(), Code::HostSilent, Confidence::Possible);
+    comes_to(&silent().with_siblings(&none), Code::HostSilent, Confidence::Likely);
+    comes_to(&silent(), Code::HostSilent, Confidence::Possible);
 }
 
 #[test]
@@ -125,28 +125,28 @@ fn a_no_is_the_hosts_a_routers_or_our_own() {
     let port = |outcome, us| about(HOST).route(Some("10.0.0.1"), Some(true)).port(outcome, us);
     let open = [(22, Outcome::Open, 30 * MS)];
     let none = [(22, Outcome::HostUnreachable, 3100 * MS)];
-    comes_to(port(Outcome::Refused, 30 * MS).with_siblings(&open), Code::PortRefused, Likely);
-    comes_to(port(Outcome::Refused, 100).with_siblings(&open), Code::LocalFirewall, Likely);
-    comes_to(port(Outcome::Forbidden, 100), Code::LocalFirewall, Certain);
+    comes_to(&port(Outcome::Refused, 30 * MS).with_siblings(&open), Code::PortRefused, Likely);
+    comes_to(&port(Outcome::Refused, 100).with_siblings(&open), Code::LocalFirewall, Likely);
+    comes_to(&port(Outcome::Forbidden, 100), Code::LocalFirewall, Certain);
     comes_to(
-        port(Outcome::HostUnreachable, 30 * MS).with_siblings(&open),
+        &port(Outcome::HostUnreachable, 30 * MS).with_siblings(&open),
         Code::PortRejected,
         Certain,
     );
-    comes_to(port(Outcome::HostUnreachable, 30 * MS), Code::HostUnreachable, Possible);
+    comes_to(&port(Outcome::HostUnreachable, 30 * MS), Code::HostUnreachable, Possible);
     comes_to(
-        port(Outcome::HostUnreachable, 3100 * MS).with_siblings(&none),
+        &port(Outcome::HostUnreachable, 3100 * MS).with_siblings(&none),
         Code::HostUnreachable,
         Likely,
     );
     comes_to(
-        port(Outcome::HostUnreachable, 4100 * MS).with_siblings(&open),
+        &port(Outcome::HostUnreachable, 4100 * MS).with_siblings(&open),
         Code::PortRejected,
         Possible,
     );
-    comes_to(port(Outcome::ProtocolUnreachable, 30 * MS), Code::PortRejected, Likely);
+    comes_to(&port(Outcome::ProtocolUnreachable, 30 * MS), Code::PortRejected, Likely);
     comes_to(
-        port(Outcome::NetworkUnreachable, 30 * MS).with_siblings(&open),
+        &port(Outcome::NetworkUnreachable, 30 * MS).with_siblings(&open),
         Code::PortRejected,
         Certain,
     );
@@ -156,12 +156,12 @@ fn a_no_is_the_hosts_a_routers_or_our_own() {
 fn a_machine_without_a_way_is_told_from_a_silent_world() {
     use Confidence::{Certain, Likely};
     let none = |others| about(HOST).route(None, others).port(Outcome::NetworkUnreachable, 50);
-    comes_to(none(Some(false)), Code::NoNetwork, Certain);
-    comes_to(none(Some(true)), Code::NoRoute, Certain);
-    comes_to(none(None), Code::NoRoute, Likely);
+    comes_to(&none(Some(false)), Code::NoNetwork, Certain);
+    comes_to(&none(Some(true)), Code::NoRoute, Certain);
+    comes_to(&none(None), Code::NoRoute, Likely);
     // Names can't be found without a network: that is a symptom.
     let name = about("proxy.example").route(None, Some(false));
-    comes_to(name.name(NameFailure::TryAgain, 200), Code::NoNetwork, Certain);
+    comes_to(&name.name(NameFailure::TryAgain, 200), Code::NoNetwork, Certain);
 }
 
 #[test]
@@ -169,12 +169,12 @@ fn a_name_that_is_not_there_is_told_from_a_server_that_is_not() {
     use Confidence::{Likely, Possible};
     let name =
         |failure, us| about("proxy.example").name(failure, us).route(Some("10.0.0.1"), Some(true));
-    comes_to(name(NameFailure::NoSuchName, 20 * MS), Code::ProxyNameNotFound, Likely);
-    comes_to(name(NameFailure::NoAddress, 20 * MS), Code::ProxyNameNotFound, Likely);
-    comes_to(name(NameFailure::Silent, 6000 * MS), Code::DnsServerUnreachable, Likely);
-    comes_to(name(NameFailure::TryAgain, 5000 * MS), Code::DnsServerUnreachable, Likely);
-    comes_to(name(NameFailure::TryAgain, 5 * MS), Code::DnsServerFailing, Possible);
-    comes_to(name(NameFailure::Failed, 5 * MS), Code::DnsServerFailing, Likely);
+    comes_to(&name(NameFailure::NoSuchName, 20 * MS), Code::ProxyNameNotFound, Likely);
+    comes_to(&name(NameFailure::NoAddress, 20 * MS), Code::ProxyNameNotFound, Likely);
+    comes_to(&name(NameFailure::Silent, 6000 * MS), Code::DnsServerUnreachable, Likely);
+    comes_to(&name(NameFailure::TryAgain, 5000 * MS), Code::DnsServerUnreachable, Likely);
+    comes_to(&name(NameFailure::TryAgain, 5 * MS), Code::DnsServerFailing, Possible);
+    comes_to(&name(NameFailure::Failed, 5 * MS), Code::DnsServerFailing, Likely);
 }
 
 #[test]

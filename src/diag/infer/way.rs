@@ -58,7 +58,7 @@ pub(super) fn host_silent(evidence: &Evidence) -> Option<Suspect> {
     let found = suspect(Code::HostSilent, confidence, because)
         .or(Code::PortFiltered, "separate-provider-console")
         .or(Code::NoInternet, "separate-open-any-site");
-    Some(found.with("host", &evidence.subject.host).with("port", evidence.subject.port))
+    Some(found.with("host", &evidence.subject.host).with("port", &evidence.subject.port))
 }
 
 /// The host answers, this port does not.
@@ -70,7 +70,7 @@ pub(super) fn port_filtered(evidence: &Evidence) -> Option<Suspect> {
     let found = suspect(Code::PortFiltered, Confidence::Likely, because)
         .or(Code::LocalFirewall, "separate-from-another-machine")
         .or(Code::HostFirewallDrop, "separate-on-the-server");
-    Some(found.with("port", evidence.subject.port).with("sibling", sibling))
+    Some(found.with("port", &evidence.subject.port).with("sibling", &sibling))
 }
 
 /// A firewall says no by ICMP.
@@ -98,7 +98,7 @@ pub(super) fn port_rejected(evidence: &Evidence) -> Option<Suspect> {
         Some(_) => suspect(Code::PortRejected, Confidence::Likely, because)
             .or(Code::LocalFirewall, "separate-from-another-machine"),
     };
-    Some(found.with("port", port))
+    Some(found.with("port", &port))
 }
 
 /// The host is there and nothing listens.
@@ -115,5 +115,11 @@ pub(super) fn port_refused(evidence: &Evidence) -> Option<Suspect> {
         suspect(Code::PortRefused, Confidence::Likely, because)
             .or(Code::PortRejected, "separate-on-the-server")
     };
-    Some(found.with("port", evidence.subject.port).with_some("hop", hop))
+    // The first hop is this machine's firewall, its router, or a host next to it.
+    let found = if hop == Some(1) && !here {
+        found.or(Code::LocalFirewall, "separate-from-another-machine")
+    } else {
+        found
+    };
+    Some(found.with("port", &evidence.subject.port).with_some("hop", hop))
 }

@@ -25,8 +25,8 @@ struct Answer {
 }
 
 impl Answer {
-    fn of(heard: &Heard) -> Option<Self> {
-        let text = String::from_utf8_lossy(&heard.bytes);
+    fn of(it: &Heard) -> Option<Self> {
+        let text = String::from_utf8_lossy(&it.bytes);
         let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
         let mut lines = head.split("\r\n");
         let status = lines.next()?.strip_prefix("HTTP/1.")?.split(' ').nth(1)?.parse().ok()?;
