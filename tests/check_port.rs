@@ -433,14 +433,19 @@ fn a_box_that_accepts_everything_is_found_out() {
 }
 
 #[test]
-fn a_firewall_on_this_machine_is_told_by_its_speed() {
+fn what_this_machine_forbids_is_no_fault_of_the_server() {
     let Some(net) = Net::lay() else { return };
     let _proxy = net.serve();
+    ip(&format!("-n {} route add prohibit {SERVER}", net.client)).unwrap();
+    net.check(&[PORT]).is("local-firewall", "certain", 1);
+    // A firewall that sends a reset is as quick as the server here: it is a look-alike.
+    ip(&format!("-n {} route del prohibit {SERVER}", net.client)).unwrap();
     let own = "-A OUTPUT -p tcp --dport 8080 -j REJECT --reject-with tcp-reset";
     ip(&format!("netns exec {} iptables {own}", net.client)).unwrap();
     let seen = net.check(&[PORT]);
-    // The server is as near as the firewall here: it can't be told, and that is said.
     seen.is("port-refused", "likely", 1);
+    let others = seen.document["alternatives"].as_array().unwrap();
+    assert!(others.iter().any(|it| it["code"] == "local-firewall"), "{:#}", seen.document);
 }
 
 #[test]

@@ -59,6 +59,13 @@ impl Subject {
     }
 }
 
+impl Route {
+    /// Whether there is none; one that this machine forbids is there.
+    pub fn is_missing(&self) -> bool {
+        self.source.is_none() && self.failure != Some(Outcome::Forbidden)
+    }
+}
+
 /// Everything that is known.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Evidence {
@@ -200,7 +207,7 @@ impl Evidence {
 
     /// Whether this machine knows where to send packets for `ip`; also when it was not asked.
     pub fn is_routable(&self, ip: IpAddr) -> bool {
-        !self.routes().any(|(_, route)| route.to == ip && route.source.is_none())
+        !self.routes().any(|(_, route)| route.to == ip && route.is_missing())
     }
 
     /// Whether some connect came to `outcome`.

@@ -16,7 +16,7 @@ const TRAVELLED_US: u64 = 4_000;
 /// The routes that were looked for, when there is none.
 fn no_way(evidence: &Evidence) -> Option<Vec<Found<'_, Route>>> {
     let routes: Vec<_> = evidence.routes().collect();
-    let none = !routes.is_empty() && routes.iter().all(|(_, route)| route.source.is_none());
+    let none = !routes.is_empty() && routes.iter().all(|(_, route)| route.is_missing());
     (none && !evidence.any(Outcome::Open)).then_some(routes)
 }
 
