@@ -193,6 +193,20 @@ fn nobody_there_is_refused() {
 }
 
 #[test]
+fn a_name_stands_for_all_its_addresses() {
+    let proxy = Serve::start(&[]);
+    let name = format!("localhost:{}", proxy.address.port());
+    check(&[&name, "-4"]).is("ok", "certain", 0);
+    let seen = check(&[&name]);
+    seen.is("ok", "certain", 0);
+    // Where ::1 is one of them too, nothing listens there.
+    let asked = seen.document["evidence"]["facts"][0]["data"]["addresses"].as_array().unwrap();
+    let both = asked.iter().any(|it| it == "::1");
+    let status = if both { "degraded" } else { "ok" };
+    assert_eq!(seen.document["verdict"]["status"], status, "{:#}", seen.document);
+}
+
+#[test]
 fn a_name_that_can_not_exist_is_not_found() {
     let seen = check(&["no-such-name.invalid:8080"]);
     // RFC 6761 §6.4; where no name server can be reached at all, that is what is said.

@@ -109,6 +109,22 @@ fn three_lines_tell_what_is_wrong_how_we_know_and_what_to_do() {
 }
 
 #[test]
+fn a_saved_report_can_not_make_the_terminal_obey() {
+    let file = root().join("cases/not-a-proxy/evidence.json");
+    let text = fs::read_to_string(file).unwrap();
+    let hostile = text.replace("nginx", "\\u001b[31m\\u009b2J\\nOK  \\u202e");
+    assert_ne!(text, hostile);
+    let report = Report::new(serde_json::from_str(&hostile).unwrap());
+    for text in [human::text(&report, Detail::Full), human::table(&[report], Detail::Full)] {
+        assert!(
+            text.chars().all(|c| c == '\n' || !(c.is_control() || c == '\u{202e}')),
+            "{text:?}"
+        );
+        assert!(!text.lines().any(|line| line.starts_with("OK")), "{text}");
+    }
+}
+
+#[test]
 fn what_a_document_holds_can_be_diagnosed_again() {
     let reports: Vec<_> = cases().into_iter().map(|(.., it)| Report::new(it)).collect();
     for report in &reports {

@@ -1,6 +1,6 @@
 //! Diagnosing: facts, then reasons, then words; three layers that do not know each other.
 //!
-//! [`plan`] says what to do, [`run`] does it ([`checks`](self)), [`evidence`] holds the facts,
+//! [`plan`] says what to do, [`run`] does it with the files in `checks`, [`evidence`] holds the facts,
 //! [`infer`] finds suspects, [`diagnosis`] picks the one cause, [`fix`] what mends it, [`report`]
 //! is all of it for [`crate::render`].
 

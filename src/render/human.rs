@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::phrases::tame;
-use super::sentences::{about, cause, headline, summary, word};
+use super::sentences::{about, cause, headline, not_checked, summary, word};
 use crate::diag::code::Segment;
 use crate::diag::fact::{Fact, Reference};
 use crate::diag::fix::fixes;
@@ -20,7 +20,7 @@ pub enum Detail {
 }
 
 /// Labels are as wide as the longest one and two spaces.
-const LABEL: usize = 10;
+const LABEL: usize = 11;
 
 /// One report.
 pub fn text(report: &Report, detail: Detail) -> String {
@@ -48,9 +48,8 @@ pub fn text(report: &Report, detail: Detail) -> String {
             line(&mut out, "checks", &checked(fact, report));
         }
     }
-    if let Some(why) = report.is_cut_short() {
-        let why = word("skip", super::sentences::skip_word(why));
-        line(&mut out, "unknown", &why);
+    for it in not_checked(report) {
+        line(&mut out, "not-checked", &format!("{}: {} ({})", it.what, it.unlock, it.why));
     }
     out
 }

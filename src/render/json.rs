@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::sentences::{about, cause, headline, skip_word, summary, word};
+use super::sentences::{self, about, cause, headline, summary};
 use crate::diag::diagnosis::{Alternative, State};
 use crate::diag::evidence::Evidence;
 use crate::diag::fact::Fact;
@@ -145,25 +145,6 @@ fn timings(report: &Report) -> Value {
 }
 
 fn not_checked(report: &Report) -> Vec<Value> {
-    let subject = &report.evidence.subject;
-    let group = |key: &str| {
-        json!({
-            "what": about(key, subject),
-            "why": about(&format!("{key}-why"), subject),
-            "unlock": about(&format!("{key}-unlock"), subject),
-        })
-    };
-    let mut all = Vec::new();
-    match report.diagnosis.state {
-        State::Ok | State::Degraded => all.push(group("not-checked-beyond")),
-        State::Broken | State::Inconclusive => all.push(group("not-checked-server")),
-    }
-    if let Some(why) = report.is_cut_short() {
-        all.push(json!({
-            "what": subject.authority(),
-            "why": word("skip", skip_word(why)),
-            "unlock": about("not-checked-more-time", subject),
-        }));
-    }
-    all
+    let all = sentences::not_checked(report).into_iter();
+    all.map(|it| json!({ "what": it.what, "why": it.why, "unlock": it.unlock })).collect()
 }

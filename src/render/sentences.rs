@@ -2,6 +2,7 @@
 
 use super::phrases::{Arguments, phrase};
 use crate::diag::code::Code;
+use crate::diag::diagnosis::State;
 use crate::diag::evidence::Subject;
 use crate::diag::fact::{
     Addresses, Attempt, Connects, Data, Fact, Hello, NameFailure, Outcome, Route, Skip, Speaks,
@@ -51,6 +52,37 @@ pub(super) fn headline(report: &Report) -> String {
         Some(suspect) => cause(report, suspect),
         None => about("cause-none", &report.evidence.subject),
     }
+}
+
+/// Something that nobody looked at.
+#[derive(Debug)]
+pub(super) struct NotChecked {
+    pub(super) what: String,
+    pub(super) why: String,
+    /// What would tell.
+    pub(super) unlock: String,
+}
+
+/// What this report does not tell.
+pub(super) fn not_checked(report: &Report) -> Vec<NotChecked> {
+    let subject = &report.evidence.subject;
+    let key = match report.diagnosis.state {
+        State::Ok | State::Degraded => "not-checked-beyond",
+        State::Broken | State::Inconclusive => "not-checked-server",
+    };
+    let mut all = vec![NotChecked {
+        what: about(key, subject),
+        why: about(&format!("{key}-why"), subject),
+        unlock: about(&format!("{key}-unlock"), subject),
+    }];
+    if let Some(why) = report.is_cut_short() {
+        all.push(NotChecked {
+            what: about("not-checked-rest", subject),
+            why: word("skip", skip_word(why)),
+            unlock: about("not-checked-rest-unlock", subject),
+        });
+    }
+    all
 }
 
 /// What answers, with its name.
@@ -228,7 +260,7 @@ const fn failure_word(failure: NameFailure) -> &'static str {
 }
 
 /// Why a check was not made.
-pub(super) const fn skip_word(skip: Skip) -> &'static str {
+const fn skip_word(skip: Skip) -> &'static str {
     match skip {
         Skip::AddressGiven => "address-given",
         Skip::NoAddress => "no-address",
