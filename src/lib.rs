@@ -11,8 +11,8 @@
 //! | [`cli`] | arguments, standard output, exit codes, signals | decides about traffic |
 //! | [`config`] | what the user wrote and where; makes [`proxy::Settings`] | acts on it |
 //! | [`proxy`] | who may reach what, and the pipeline that does it | bytes of a protocol |
-//! | [`diag`] | what may be wrong: the registry of causes | imports [`proxy`] |
-//! | [`render`] | the words for people, Russian and English | finds anything out |
+//! | [`diag`] | what is wrong with the way to a proxy, and how it knows | words, [`proxy`] |
+//! | [`render`] | words, Russian and English; reports for people and programs | measures, judges |
 //! | [`net`] | sockets: listen, resolve, dial, ask a parent proxy, relay, TLS | why |
 //! | [`wire`] | bytes ↔ values | does I/O |
 //! | [`target`], [`failure`], [`secret`] | the words of the domain | anything else |
@@ -50,6 +50,12 @@
 //! Every reason not to serve is a [`proxy::stop::Stop`]; [`proxy::reply`] alone makes an answer of
 //! it, with the word of [`failure`] in `Proxy-Status`; for SOCKS its front has the table of replies.
 //!
+//! # A diagnosis
+//!
+//! `cli/check_port.rs` → [`diag::plan`] says what to do, area by area → [`diag::run`] runs
+//! `diag/checks`, each a [`diag::fact`] → [`diag::evidence`] → [`diag::infer`] finds suspects →
+//! [`diag::diagnosis`] picks one cause → [`diag::fix`], [`diag::report`] → [`render`].
+//!
 //! # Where do I add …?
 //!
 //! | I want to add | files |
@@ -61,7 +67,8 @@
 //! | a client protocol | [`net::sniff`], a row in [`proxy::door`], one file in [`proxy::front`] |
 //! | a counter | [`proxy::tally`], a line in `proxy/metrics.rs` |
 //! | a service of `sami-proxy.internal` | [`proxy::internal`] |
-//! | a cause of trouble | a row in [`diag::code`], two messages in each of `locales/en.ftl` and `ru.ftl` |
+//! | a check | [`diag::fact::CheckId`], a file in `diag/checks`, a step in [`diag::plan`] |
+//! | a cause | [`diag::code`] and two messages in each of `locales/en.ftl` and `ru.ftl`, a rule in [`diag::infer`], [`diag::fix`], words in [`render::phrases`], a case in `tests/cases` |
 //! | a kind of failure | [`failure`], one row |
 
 pub mod cli;

@@ -14,6 +14,14 @@ pub(super) const EXPLAIN: &str = "explain";
 pub(super) const CHECK_CONFIG: &str = "check-config";
 pub(super) const CODE: &str = "code";
 const LANG: &str = "lang";
+pub(super) const CHECK_PORT: &str = "check-port";
+const TARGETS: &str = "targets";
+pub(super) const JSON: &str = "json";
+const TIMEOUT: &str = "timeout";
+const FROM: &str = "from";
+pub(super) const VERBOSE: &str = "verbose";
+pub(super) const IPV4: &str = "ipv4";
+pub(super) const IPV6: &str = "ipv6";
 const CONFIG: &str = "config";
 const CONFIG_VARIABLE: &str = "SAMI_PROXY_CONFIG";
 
@@ -41,7 +49,7 @@ pub(super) fn command() -> Command {
     Command::new("sami-proxy")
         .version(env!("CARGO_PKG_VERSION"))
         .about("A forward proxy for reaching LLM APIs")
-        .subcommands([serve, healthcheck, explain])
+        .subcommands([serve, healthcheck, check_port(), explain])
 }
 
 fn language() -> Arg {
@@ -50,6 +58,61 @@ fn language() -> Arg {
         .value_name("LANG")
         .value_parser(Lang::ALL.map(Lang::word))
         .help("The language of the texts; else SAMI_PROXY_LANG, then the system's language")
+}
+
+const EXIT_CODES: &str = "Exit code: 0 every port is open and a proxy answers, 1 a problem was found, \
+2 bad usage, 3 it could not be told.";
+
+fn check_port() -> Command {
+    let switch = |name: &'static str| Arg::new(name).action(ArgAction::SetTrue);
+    Command::new(CHECK_PORT)
+        .about("Is the port of a proxy reachable, and if not, who says no")
+        .after_help(EXIT_CODES)
+        .arg(Arg::new(TARGETS).value_name("HOST:PORT").num_args(0..).help("What to check"))
+        .arg(switch(JSON).long(JSON).help("Print one JSON document"))
+        .arg(
+            Arg::new(TIMEOUT)
+                .long(TIMEOUT)
+                .value_name("SECONDS")
+                .allow_hyphen_values(true)
+                .help("For everything [default: 15]"),
+        )
+        .arg(
+            Arg::new(FROM)
+                .long(FROM)
+                .value_name("FILE")
+                .help("Diagnose what an earlier --json has measured, without a network"),
+        )
+        .arg(switch(VERBOSE).long(VERBOSE).short('v').help("Show every check"))
+        .arg(switch(IPV4).short('4').help("Only IPv4 addresses"))
+        .arg(switch(IPV6).short('6').help("Only IPv6 addresses"))
+}
+
+/// The flags of `check-port` as they were given.
+#[derive(Debug)]
+pub(super) struct PortFlags {
+    pub(super) targets: Vec<String>,
+    pub(super) timeout: Option<String>,
+    pub(super) from: Option<String>,
+    switches: Vec<&'static str>,
+}
+
+impl PortFlags {
+    /// Whether the switch `name` was given.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.switches.contains(&name)
+    }
+}
+
+pub(super) fn port_flags(flags: &ArgMatches) -> PortFlags {
+    let one = |name| flags.get_one::<String>(name).cloned();
+    let switches = [JSON, VERBOSE, IPV4, IPV6];
+    PortFlags {
+        targets: flags.get_many::<String>(TARGETS).into_iter().flatten().cloned().collect(),
+        timeout: one(TIMEOUT),
+        from: one(FROM),
+        switches: switches.into_iter().filter(|name| flags.get_flag(name)).collect(),
+    }
 }
 
 fn settings() -> impl Iterator<Item = Arg> {

@@ -12,11 +12,19 @@ pub(super) const PROBLEM: u8 = 1;
 /// Bad usage or configuration.
 pub(super) const USAGE: u8 = 2;
 
-/// What clap has to say: help and version are no errors.
+/// It could not be told.
+pub(super) const INCONCLUSIVE: u8 = 3;
+
+/// What clap has to say: help and version are no errors, and an error is one line.
 pub(super) fn usage(error: &clap::Error) -> ExitCode {
-    // If not even this can be written there is nobody to tell.
-    drop(error.print());
-    if error.use_stderr() { ExitCode::from(USAGE) } else { ExitCode::SUCCESS }
+    if !error.use_stderr() {
+        // If not even this can be written there is nobody to tell.
+        drop(error.print());
+        return ExitCode::SUCCESS;
+    }
+    let text = error.render().to_string();
+    eprintln!("{}", text.lines().next().unwrap_or("error: bad usage"));
+    ExitCode::from(USAGE)
 }
 
 /// No command was given: the help, as an error.

@@ -2,6 +2,7 @@
 
 mod args;
 mod check_config;
+mod check_port;
 mod crew;
 mod exit;
 mod explain;
@@ -16,7 +17,7 @@ use crate::config::{ConfigError, Layers, Origin};
 use crate::render::words::Lang;
 
 /// Runs the program with `arguments` and tells how it went: 0 good, 1 a problem was found, 2 bad
-/// usage or configuration.
+/// usage or configuration, 3 it could not be told.
 pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     let matches = match args::command().try_get_matches_from(arguments) {
         Ok(matches) => matches,
@@ -36,6 +37,7 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
             let word = flags.get_one::<String>(args::CODE).map(String::as_str);
             explain::run(word, lang(flags))
         }
+        Some((args::CHECK_PORT, flags)) => check_port::run(&args::port_flags(flags)),
         _ => exit::no_command(),
     }
 }

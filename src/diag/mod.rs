@@ -1,3 +1,16 @@
 //! Diagnosing: facts, then reasons, then words; three layers that do not know each other.
+//!
+//! [`plan`] says what to do, [`run`] does it with the files in `checks`, [`evidence`] holds the facts,
+//! [`infer`] finds suspects, [`diagnosis`] picks the one cause, [`fix`] what mends it, [`report`]
+//! is all of it for [`crate::render`].
 
+mod checks;
 pub mod code;
+pub mod diagnosis;
+pub mod evidence;
+pub mod fact;
+pub mod fix;
+pub mod infer;
+pub mod plan;
+pub mod report;
+pub mod run;

@@ -1,3 +1,8 @@
-//! Words for people: a cause and its arguments become a text in Russian or English.
+//! Reports and causes → text. Pure. The words of reports are in [`phrases`], those of causes in
+//! [`words`].
 
+pub mod human;
+pub mod json;
+pub mod phrases;
+mod sentences;
 pub mod words;

@@ -1,0 +1,134 @@
+//! Suspects → one cause. Pure.
+
+use super::code::{Code, Severity};
+use super::evidence::Evidence;
+use super::infer::{Confidence, LookAlike, Suspect, infer};
+
+/// What a run comes to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum State {
+    /// All is well.
+    Ok,
+    /// It works, with a warning.
+    Degraded,
+    /// The facts do not tell.
+    Inconclusive,
+    /// It does not work.
+    Broken,
+}
+
+impl State {
+    /// As JSON has it.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Degraded => "degraded",
+            Self::Inconclusive => "inconclusive",
+            Self::Broken => "broken",
+        }
+    }
+}
+
+/// What is wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Diagnosis {
+    /// In a word.
+    pub state: State,
+    /// The best-supported cause; `None` when nothing explains the facts.
+    pub verdict: Option<Suspect>,
+    /// What else it may be.
+    pub alternatives: Vec<Alternative>,
+    /// What does not stop it from working.
+    pub warnings: Vec<Suspect>,
+}
+
+/// Another cause that the facts allow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Alternative {
+    /// Which.
+    pub code: Code,
+    /// How sure.
+    pub confidence: Confidence,
+    /// The key of the text that says what tells it from the verdict.
+    pub separate_by: Option<&'static str>,
+}
+
+/// Cause → what it explains away: those are symptoms when it is there.
+const MASKS: &[(Code, &[Code])] = &[
+    (
+        Code::NoNetwork,
+        &[
+            Code::NoRoute,
+            Code::DnsServerUnreachable,
+            Code::DnsServerFailing,
+            Code::ProxyNameNotFound,
+            Code::HostUnreachable,
+            Code::HostSilent,
+        ],
+    ),
+    (
+        Code::NoRoute,
+        &[
+            Code::DnsServerUnreachable,
+            Code::DnsServerFailing,
+            Code::HostUnreachable,
+            Code::HostSilent,
+        ],
+    ),
+    (
+        Code::CaptivePortal,
+        &[Code::Ok, Code::AcceptedThenClosed, Code::SilentPeer, Code::NotAProxy, Code::TlsRequired],
+    ),
+    (Code::LocalFirewall, &[Code::PortRefused, Code::PortRejected, Code::HostUnreachable]),
+];
+
+/// Whether `cause` explains `symptom` away.
+pub fn masks(cause: Code, symptom: Code) -> bool {
+    MASKS.iter().any(|(of, symptoms)| *of == cause && symptoms.contains(&symptom))
+}
+
+/// The one cause of `evidence`, what else it may be, and what to know besides.
+pub fn diagnose(evidence: &Evidence) -> Diagnosis {
+    let mut suspects = infer(evidence);
+    let causes: Vec<(Code, Confidence)> =
+        suspects.iter().map(|it| (it.code, it.confidence)).collect();
+    // A mere possibility explains nothing away that is better supported.
+    suspects.retain(|it| {
+        !causes.iter().any(|(cause, sure)| masks(*cause, it.code) && *sure >= it.confidence)
+    });
+    // The surest first; among equals the order of the registry, which is that of the way.
+    suspects.sort_by_key(|it| (std::cmp::Reverse(it.confidence), it.code));
+    let (warnings, causes): (Vec<_>, Vec<_>) =
+        suspects.into_iter().partition(|it| it.code.severity() == Severity::Warning);
+    let mut causes = causes.into_iter();
+    let verdict = causes.next();
+    let others: Vec<Suspect> = causes.collect();
+    let state = match verdict.as_ref().map(|it| it.code.severity()) {
+        None => State::Inconclusive,
+        Some(Severity::Problem) => State::Broken,
+        Some(Severity::Fine | Severity::Warning) if warnings.is_empty() => State::Ok,
+        Some(Severity::Fine | Severity::Warning) => State::Degraded,
+    };
+    let alternatives = alternatives(verdict.as_ref(), &others);
+    Diagnosis { state, verdict, alternatives, warnings }
+}
+
+fn alternatives(verdict: Option<&Suspect>, others: &[Suspect]) -> Vec<Alternative> {
+    let look_alikes = verdict.map_or(&[][..], |it| &it.look_alikes);
+    let told = |code| {
+        let look_alike = look_alikes.iter().find(|it: &&LookAlike| it.code == code);
+        look_alike.map(|it| it.separate_by)
+    };
+    let suspected = others.iter().map(|it| Alternative {
+        code: it.code,
+        confidence: it.confidence,
+        separate_by: told(it.code),
+    });
+    let rest = look_alikes.iter().filter(|it| others.iter().all(|other| other.code != it.code));
+    let rest = rest.map(|it| Alternative {
+        code: it.code,
+        confidence: Confidence::Possible,
+        separate_by: Some(it.separate_by),
+    });
+    suspected.chain(rest).collect()
+}

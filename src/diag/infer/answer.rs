@@ -1,0 +1,128 @@
+//! What answers on an open port.
+
+use super::{Confidence, Suspect, references, sent, suspect, with_outcome};
+use crate::diag::code::Code;
+use crate::diag::evidence::{Evidence, Found};
+use crate::diag::fact::{Hello, Outcome, Speaks};
+
+/// What answered, when the port opened.
+fn answered(evidence: &Evidence) -> Option<(Found<'_, Hello>, Speaks)> {
+    let found = evidence.hello()?;
+    let speaks = found.1.speaks?;
+    evidence.any(Outcome::Open).then_some((found, speaks))
+}
+
+/// A fact says that no box on the way answers in the host's stead.
+fn answers_itself(evidence: &Evidence) -> bool {
+    let here = evidence.primary().is_some_and(|it| it.ip().to_canonical().is_loopback());
+    let control = evidence.control();
+    let told = |outcome| !matches!(outcome, Outcome::Open | Outcome::Unfinished);
+    here || control.is_some_and(|(_, it)| told(it.attempt.outcome))
+}
+
+fn sure_if_itself(evidence: &Evidence) -> Confidence {
+    if answers_itself(evidence) { Confidence::Certain } else { Confidence::Likely }
+}
+
+/// The port is open, and a proxy answers.
+pub(super) fn ok(evidence: &Evidence) -> Option<Suspect> {
+    let sent = sent(evidence);
+    let open = with_outcome(&sent, Outcome::Open);
+    if open.is_empty() {
+        return None;
+    }
+    let hello = evidence.hello();
+    let because = references(&open).chain(hello.map(|(reference, _)| reference));
+    let nonce = hello.is_some_and(|(_, it)| it.nonce_returned == Some(true));
+    let found = match hello.and_then(|(_, it)| it.speaks) {
+        Some(Speaks::SamiProxy) if nonce => suspect(Code::Ok, Confidence::Certain, because),
+        Some(Speaks::SamiProxy | Speaks::HttpProxy) => {
+            suspect(Code::Ok, Confidence::Likely, because)
+        }
+        // It opens; more could not be found out.
+        None => suspect(Code::Ok, Confidence::Possible, because)
+            .or(Code::NotAProxy, "separate-more-time"),
+        Some(
+            Speaks::WebServer
+            | Speaks::Ssh
+            | Speaks::Tls
+            | Speaks::Socks
+            | Speaks::Unknown
+            | Speaks::Nothing
+            | Speaks::Closes,
+        ) => return None,
+    };
+    let known = hello.map(|(_, it)| it);
+    Some(
+        found
+            .with_some("name", known.and_then(|it| it.name.as_ref()))
+            .with_some("version", known.and_then(|it| it.version.as_ref()))
+            .with_some("client", known.and_then(|it| it.client.as_ref())),
+    )
+}
+
+/// It accepts and ends every connection without a word.
+pub(super) fn accepted_then_closed(evidence: &Evidence) -> Option<Suspect> {
+    let ((reference, _), speaks) = answered(evidence)?;
+    (speaks == Speaks::Closes).then(|| {
+        suspect(Code::AcceptedThenClosed, Confidence::Likely, [reference])
+            .or(Code::ClientNotAllowed, "separate-log-of-the-proxy")
+            .or(Code::ListenerMissing, "separate-on-the-server")
+    })
+}
+
+/// It accepts and says nothing.
+pub(super) fn silent_peer(evidence: &Evidence) -> Option<Suspect> {
+    let ((reference, _), speaks) = answered(evidence)?;
+    (speaks == Speaks::Nothing).then(|| {
+        suspect(Code::SilentPeer, Confidence::Likely, [reference])
+            .or(Code::ContainerPaused, "separate-on-the-server")
+            .or(Code::ConnectFiltered, "separate-on-the-server")
+    })
+}
+
+/// Something else has the port.
+pub(super) fn not_a_proxy(evidence: &Evidence) -> Option<Suspect> {
+    let ((reference, hello), speaks) = answered(evidence)?;
+    let what = match speaks {
+        Speaks::WebServer => "web-server",
+        Speaks::Ssh => "ssh",
+        Speaks::Socks => "socks",
+        Speaks::Unknown => "unknown",
+        Speaks::SamiProxy | Speaks::HttpProxy | Speaks::Tls | Speaks::Nothing | Speaks::Closes => {
+            return None;
+        }
+    };
+    let control = evidence.control().map(|(reference, _)| reference);
+    let because = [reference].into_iter().chain(control);
+    let mut found = suspect(Code::NotAProxy, sure_if_itself(evidence), because);
+    if !answers_itself(evidence) {
+        found = found.or(Code::CaptivePortal, "separate-from-another-machine");
+    }
+    Some(found.with("what", &what).with_some("name", hello.name.as_ref()))
+}
+
+/// It speaks TLS and nothing in the clear.
+pub(super) fn tls_required(evidence: &Evidence) -> Option<Suspect> {
+    let ((reference, _), speaks) = answered(evidence)?;
+    (speaks == Speaks::Tls).then(|| {
+        suspect(Code::TlsRequired, Confidence::Likely, [reference])
+            .or(Code::NotAProxy, "separate-probe-with-tls")
+    })
+}
+
+/// A box on the way accepts everything.
+pub(super) fn captive_portal(evidence: &Evidence) -> Option<Suspect> {
+    let (reference, control) = evidence.control()?;
+    let proven = evidence.hello().is_some_and(|(_, it)| it.nonce_returned == Some(true));
+    // Who returns our nonce was reached, whatever else is accepted on the way.
+    (control.attempt.outcome == Outcome::Open && !proven).then(|| {
+        let ladder = evidence.ladder();
+        let hop = ladder.and_then(|(_, ladder)| ladder.answers_from);
+        let because = [reference].into_iter().chain(ladder.map(|(reference, _)| reference));
+        suspect(Code::CaptivePortal, Confidence::Likely, because)
+            .or(Code::NotAProxy, "separate-from-another-machine")
+            .with("control", &control.attempt.address.ip())
+            .with_some("hop", hop)
+    })
+}

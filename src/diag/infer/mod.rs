@@ -1,0 +1,187 @@
+//! Facts → suspects. Pure: every rule always runs, none knows of another, order never matters.
+//!
+//! A new rule is a function in the file of its area and a line in [`RULES`].
+
+mod answer;
+mod machine;
+mod names;
+mod way;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Serialize;
+
+use super::code::Code;
+use super::evidence::Evidence;
+use super::fact::{Attempt, Outcome, Reference};
+
+/// How sure a rule is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Confidence {
+    /// It would look like this, and so would other things.
+    Possible,
+    /// Nothing else is as probable.
+    Likely,
+    /// Every look-alike is excluded by a fact.
+    Certain,
+}
+
+impl Confidence {
+    /// As JSON has it.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Possible => "possible",
+            Self::Likely => "likely",
+            Self::Certain => "certain",
+        }
+    }
+}
+
+/// What a sentence about a cause needs: `port` → `8080`.
+pub type Arguments = BTreeMap<&'static str, String>;
+
+/// A cause that would look the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct LookAlike {
+    /// Which.
+    pub code: Code,
+    /// The key of the text that says what tells them apart.
+    pub separate_by: &'static str,
+}
+
+/// A cause that would explain the facts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Suspect {
+    /// Which.
+    pub code: Code,
+    /// How sure.
+    pub confidence: Confidence,
+    /// The facts that speak for it.
+    pub because: Vec<Reference>,
+    /// What it may be instead.
+    pub look_alikes: Vec<LookAlike>,
+    /// For its sentence.
+    pub arguments: Arguments,
+}
+
+/// One rule.
+pub type Rule = fn(&Evidence) -> Option<Suspect>;
+
+/// Every rule and the cause that it finds.
+pub const RULES: &[(Code, Rule)] = &[
+    (Code::Ok, answer::ok),
+    (Code::AcceptedThenClosed, answer::accepted_then_closed),
+    (Code::SilentPeer, answer::silent_peer),
+    (Code::NotAProxy, answer::not_a_proxy),
+    (Code::TlsRequired, answer::tls_required),
+    (Code::CaptivePortal, answer::captive_portal),
+    (Code::NoNetwork, machine::no_network),
+    (Code::NoRoute, machine::no_route),
+    (Code::LocalFirewall, machine::local_firewall),
+    (Code::Ipv6Broken, machine::ipv6_broken),
+    (Code::ProxyNameNotFound, names::proxy_name_not_found),
+    (Code::DnsServerUnreachable, names::dns_server_unreachable),
+    (Code::DnsServerFailing, names::dns_server_failing),
+    (Code::HostUnreachable, way::host_unreachable),
+    (Code::HostSilent, way::host_silent),
+    (Code::PortFiltered, way::port_filtered),
+    (Code::PortRejected, way::port_rejected),
+    (Code::PortRefused, way::port_refused),
+];
+
+/// All suspects.
+pub fn infer(evidence: &Evidence) -> Vec<Suspect> {
+    RULES.iter().filter_map(|(_, rule)| rule(evidence)).collect()
+}
+
+/// A suspect for which `because` speaks.
+fn suspect<'e>(
+    code: Code,
+    confidence: Confidence,
+    because: impl IntoIterator<Item = &'e Reference>,
+) -> Suspect {
+    let because: BTreeSet<&Reference> = because.into_iter().collect();
+    Suspect {
+        code,
+        confidence,
+        because: because.into_iter().cloned().collect(),
+        look_alikes: Vec::new(),
+        arguments: Arguments::new(),
+    }
+}
+
+impl Suspect {
+    /// It may be `code` instead; the text `separate_by` says what tells them apart.
+    fn or(mut self, code: Code, separate_by: &'static str) -> Self {
+        self.look_alikes.push(LookAlike { code, separate_by });
+        self
+    }
+
+    fn with(mut self, name: &'static str, value: &impl ToString) -> Self {
+        self.arguments.insert(name, value.to_string());
+        self
+    }
+
+    fn with_some(self, name: &'static str, value: Option<impl ToString>) -> Self {
+        match value {
+            Some(value) => self.with(name, &value),
+            None => self,
+        }
+    }
+}
+
+/// The attempts that left this machine, each with its reference: an address without a route says
+/// nothing of the way.
+fn sent(evidence: &Evidence) -> Vec<(&Reference, &Attempt)> {
+    let attempts = evidence.attempts();
+    attempts
+        .filter(|(_, it)| {
+            evidence.is_routable(it.address.ip())
+                && !matches!(it.outcome, Outcome::NoSource | Outcome::OwnLimits)
+        })
+        .collect()
+}
+
+/// What the attempts came to, the most telling first: who is accepted by one address is not
+/// concerned that another is silent, and one lost packet does not make a closed port a silent one.
+fn most_telling(sent: &[(&Reference, &Attempt)]) -> Option<Outcome> {
+    const TELLING: [Outcome; 7] = [
+        Outcome::Open,
+        Outcome::Forbidden,
+        Outcome::Refused,
+        Outcome::ProtocolUnreachable,
+        Outcome::HostUnreachable,
+        Outcome::NetworkUnreachable,
+        Outcome::Silent,
+    ];
+    TELLING.into_iter().find(|outcome| sent.iter().any(|(_, it)| it.outcome == *outcome))
+}
+
+/// Those that came to `outcome`.
+fn with_outcome<'e>(
+    sent: &[(&'e Reference, &'e Attempt)],
+    outcome: Outcome,
+) -> Vec<(&'e Reference, &'e Attempt)> {
+    sent.iter().filter(|(_, it)| it.outcome == outcome).copied().collect()
+}
+
+/// The siblings that answered, and so prove that the host is there.
+fn answering_siblings(evidence: &Evidence) -> Vec<(&Reference, &Attempt)> {
+    let siblings = evidence.siblings();
+    siblings.filter(|(_, it)| matches!(it.outcome, Outcome::Open | Outcome::Refused)).collect()
+}
+
+fn references<'e>(
+    found: &[(&'e Reference, &'e Attempt)],
+) -> impl Iterator<Item = &'e Reference> + use<'e> {
+    found.iter().map(|(reference, _)| *reference).collect::<Vec<_>>().into_iter()
+}
+
+/// The shortest time, in microseconds.
+fn fastest(found: &[(&Reference, &Attempt)]) -> Option<u64> {
+    found.iter().map(|(_, it)| it.elapsed_us).min()
+}
+
+#[cfg(test)]
+mod tests;

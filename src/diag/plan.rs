@@ -1,0 +1,177 @@
+//! What to do about a port, area by area, and whether a step would still tell anything. Pure.
+
+use std::net::SocketAddr;
+
+use super::evidence::{Evidence, is_public};
+use super::fact::{CheckId, Outcome, Skip};
+
+/// Steps of one area run at the same time; the next area sees what they found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Area {
+    /// The name.
+    Names,
+    /// Connecting.
+    Reach,
+    /// Who answered, or who did not.
+    Answer,
+}
+
+impl Area {
+    /// In their order.
+    pub const ALL: [Self; 3] = [Self::Names, Self::Reach, Self::Answer];
+}
+
+/// The most addresses of one name that are tried.
+pub const MOST_ADDRESSES: usize = 8;
+
+/// One check of one thing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step {
+    /// Which.
+    pub check: CheckId,
+    /// Of what, when there is an address to it.
+    pub address: Option<SocketAddr>,
+    /// Of what, in words.
+    pub subject: String,
+    /// Why it is not worth doing.
+    pub skip: Option<Skip>,
+}
+
+/// The steps of `area`, given what is known.
+pub fn steps(area: Area, evidence: &Evidence) -> Vec<Step> {
+    match area {
+        Area::Names => vec![step(CheckId::Resolve, evidence, None)],
+        Area::Reach => reach(evidence),
+        Area::Answer => {
+            let checks = [
+                CheckId::SiblingPorts,
+                CheckId::TtlLadder,
+                CheckId::ControlAddress,
+                CheckId::Hello,
+            ];
+            let primary = evidence.primary();
+            checks.into_iter().map(|check| step(check, evidence, primary)).collect()
+        }
+    }
+}
+
+fn reach(evidence: &Evidence) -> Vec<Step> {
+    let mut addresses: Vec<_> = evidence.candidates().into_iter().map(Some).collect();
+    addresses.truncate(MOST_ADDRESSES);
+    if addresses.is_empty() {
+        addresses.push(None);
+    }
+    let of = |check| {
+        let each = addresses.iter();
+        each.map(move |address| step(check, evidence, *address))
+    };
+    of(CheckId::Route).chain(of(CheckId::TcpConnect)).collect()
+}
+
+fn step(check: CheckId, evidence: &Evidence, address: Option<SocketAddr>) -> Step {
+    let subject = match (check, address) {
+        (CheckId::Resolve, _) => evidence.subject.host.clone(),
+        (_, Some(address)) => address.to_string(),
+        (_, None) => evidence.subject.authority(),
+    };
+    Step { check, address, subject, skip: useless(check, evidence, address).err() }
+}
+
+/// Whether `check` would still tell anything.
+fn useless(check: CheckId, evidence: &Evidence, address: Option<SocketAddr>) -> Result<(), Skip> {
+    let open = evidence.any(Outcome::Open);
+    match check {
+        CheckId::Resolve if evidence.subject.ip().is_some() => return Err(Skip::AddressGiven),
+        // Whether there is any network is asked also when no name can be found.
+        CheckId::Resolve | CheckId::Route => return Ok(()),
+        CheckId::TcpConnect
+        | CheckId::SiblingPorts
+        | CheckId::TtlLadder
+        | CheckId::ControlAddress
+        | CheckId::Hello => {}
+    }
+    let ip = address.ok_or(Skip::NoAddress)?.ip().to_canonical();
+    let answers = open || evidence.any(Outcome::Refused);
+    match check {
+        CheckId::SiblingPorts if open => Err(Skip::PortOpen),
+        CheckId::SiblingPorts if !evidence.is_routable(ip) => Err(Skip::NoRoute),
+        CheckId::SiblingPorts | CheckId::TtlLadder if ip.is_loopback() => Err(Skip::Loopback),
+        CheckId::TtlLadder if !answers => Err(Skip::NoAnswer),
+        CheckId::ControlAddress | CheckId::Hello if !open => Err(Skip::PortNotOpen),
+        CheckId::ControlAddress if !is_public(ip) => Err(Skip::NotPublic),
+        CheckId::Resolve
+        | CheckId::Route
+        | CheckId::TcpConnect
+        | CheckId::SiblingPorts
+        | CheckId::TtlLadder
+        | CheckId::ControlAddress
+        | CheckId::Hello => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Area, steps};
+    use crate::diag::evidence::{Evidence, Family, Subject};
+    use crate::diag::fact::{
+        Attempt, CheckId, Connects, Data, Fact, Outcome, Reference, Skip, Status,
+    };
+
+    fn evidence(host: &str, outcome: Option<Outcome>) -> Evidence {
+        let subject = Subject { host: host.into(), port: 8080, family: Family::Any };
+        let mut evidence = Evidence::new(subject);
+        if let Some(outcome) = outcome {
+            let address = format!("{host}:8080").parse().unwrap();
+            let attempt = Attempt { address, outcome, os_error: None, elapsed_us: 1, ttl: None };
+            evidence.facts.push(Fact {
+                reference: Reference::number(1),
+                check: CheckId::TcpConnect,
+                subject: String::new(),
+                status: Status::Worked,
+                data: Some(Data::Connects(Connects { attempts: vec![attempt] })),
+                took_ms: 1,
+            });
+        }
+        evidence
+    }
+
+    #[test]
+    fn a_step_that_tells_nothing_is_skipped_with_its_reason() {
+        let cases: &[(&str, Option<Outcome>, CheckId, Option<Skip>)] = &[
+            ("81.85.76.160", None, CheckId::Resolve, Some(Skip::AddressGiven)),
+            ("example.org", None, CheckId::Resolve, None),
+            ("example.org", None, CheckId::Route, None),
+            ("example.org", None, CheckId::TcpConnect, Some(Skip::NoAddress)),
+            ("81.85.76.160", Some(Outcome::Open), CheckId::SiblingPorts, Some(Skip::PortOpen)),
+            ("81.85.76.160", Some(Outcome::Open), CheckId::Hello, None),
+            ("81.85.76.160", Some(Outcome::Open), CheckId::ControlAddress, None),
+            ("10.0.0.1", Some(Outcome::Open), CheckId::ControlAddress, Some(Skip::NotPublic)),
+            ("127.0.0.1", Some(Outcome::Refused), CheckId::TtlLadder, Some(Skip::Loopback)),
+            ("127.0.0.1", Some(Outcome::Refused), CheckId::SiblingPorts, Some(Skip::Loopback)),
+            ("81.85.76.160", Some(Outcome::Refused), CheckId::TtlLadder, None),
+            ("81.85.76.160", Some(Outcome::Refused), CheckId::Hello, Some(Skip::PortNotOpen)),
+            ("81.85.76.160", Some(Outcome::Silent), CheckId::TtlLadder, Some(Skip::NoAnswer)),
+            ("81.85.76.160", Some(Outcome::Silent), CheckId::SiblingPorts, None),
+        ];
+        for (host, outcome, check, skip) in cases {
+            let evidence = evidence(host, *outcome);
+            let found = Area::ALL
+                .into_iter()
+                .flat_map(|area| steps(area, &evidence))
+                .find(|step| step.check == *check)
+                .unwrap();
+            assert_eq!(found.skip, *skip, "{host} {outcome:?} {check:?}");
+        }
+    }
+
+    #[test]
+    fn every_check_is_planned_once_for_one_address() {
+        let evidence = evidence("81.85.76.160", Some(Outcome::Open));
+        let planned: Vec<_> = Area::ALL
+            .into_iter()
+            .flat_map(|area| steps(area, &evidence))
+            .map(|step| step.check)
+            .collect();
+        assert_eq!(planned, CheckId::ALL);
+    }
+}

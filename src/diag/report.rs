@@ -1,0 +1,228 @@
+//! All that is known about one port, ready to be put into words.
+
+use super::code::{Code, Segment};
+use super::diagnosis::{Diagnosis, State, diagnose};
+use super::evidence::{Evidence, is_public};
+use super::fact::{CheckId, Data, Fact, Outcome, Reference, Said, Skip, Speaks, Status};
+
+/// A report.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    /// What was measured.
+    pub evidence: Evidence,
+    /// What it means.
+    pub diagnosis: Diagnosis,
+    /// The way, segment by segment.
+    pub path: Vec<Stretch>,
+    /// What took how long.
+    pub timings: Timings,
+}
+
+/// A segment of the way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stretch {
+    /// Which.
+    pub segment: Segment,
+    /// How it is.
+    pub health: Health,
+    /// By which facts.
+    pub by: Vec<Reference>,
+}
+
+/// How a segment, or a check, is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Health {
+    /// It works.
+    Ok,
+    /// It is the cause.
+    Bad,
+    /// It works, with a warning.
+    Warn,
+    /// Nobody knows.
+    Unknown,
+    /// Nobody looked.
+    Skipped,
+}
+
+impl Health {
+    /// As JSON has it in `path`.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Bad => "bad",
+            Self::Warn => "warn",
+            Self::Unknown => "unknown",
+            Self::Skipped => "skipped",
+        }
+    }
+}
+
+/// In milliseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Timings {
+    /// The name.
+    pub dns_ms: Option<u64>,
+    /// The fastest connect.
+    pub connect_ms: Option<u64>,
+    /// Until the proxy's first byte, connecting included.
+    pub proxy_ms: Option<u64>,
+    /// Everything.
+    pub total_ms: u64,
+}
+
+/// Round trips of successful or refused connects, in microseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RoundTrips {
+    /// The fastest.
+    pub min_us: u64,
+    /// The middle one.
+    pub median_us: u64,
+    /// Between fastest and slowest.
+    pub jitter_us: u64,
+}
+
+impl Report {
+    /// Diagnoses `evidence`.
+    pub fn new(evidence: Evidence) -> Self {
+        let diagnosis = diagnose(&evidence);
+        let path = Segment::ALL
+            .into_iter()
+            .map(|segment| stretch(segment, &evidence, &diagnosis))
+            .collect();
+        let timings = timings(&evidence);
+        Self { evidence, diagnosis, path, timings }
+    }
+
+    /// The cause.
+    pub fn code(&self) -> Option<Code> {
+        self.diagnosis.verdict.as_ref().map(|it| it.code)
+    }
+
+    /// Whether time or patience ended before everything was asked.
+    pub fn is_cut_short(&self) -> Option<Skip> {
+        let reasons = [Skip::Interrupted, Skip::OutOfTime];
+        reasons
+            .into_iter()
+            .find(|why| self.evidence.facts.iter().any(|fact| fact.status == Status::Skipped(*why)))
+    }
+}
+
+/// What a check's result means for a reader.
+pub fn health(fact: &Fact) -> Health {
+    match (fact.status, fact.check, &fact.data) {
+        (Status::Skipped(_), ..) => Health::Skipped,
+        (_, CheckId::ControlAddress, Some(Data::Control(control))) => {
+            if control.attempt.outcome == Outcome::Open { Health::Warn } else { Health::Ok }
+        }
+        (_, CheckId::Hello, Some(Data::Hello(hello))) => match hello.speaks {
+            Some(Speaks::SamiProxy | Speaks::HttpProxy) => Health::Ok,
+            Some(
+                Speaks::WebServer
+                | Speaks::Ssh
+                | Speaks::Tls
+                | Speaks::Socks
+                | Speaks::Unknown
+                | Speaks::Nothing
+                | Speaks::Closes,
+            )
+            | None => Health::Bad,
+        },
+        (Status::Worked, ..) => Health::Ok,
+        // Not finding an answer is no fault of its own there.
+        (Status::Failed, CheckId::SiblingPorts | CheckId::TtlLadder, _) => Health::Warn,
+        (
+            Status::Failed,
+            CheckId::Resolve
+            | CheckId::Route
+            | CheckId::TcpConnect
+            | CheckId::ControlAddress
+            | CheckId::Hello,
+            _,
+        ) => Health::Bad,
+    }
+}
+
+/// The round trips to the address that tells most.
+pub fn round_trips(evidence: &Evidence) -> Option<RoundTrips> {
+    let primary = evidence.primary()?;
+    let mut times = evidence.times(primary, Outcome::Open);
+    if times.is_empty() {
+        times = evidence.times(primary, Outcome::Refused);
+    }
+    let (min_us, max_us) = (*times.first()?, *times.last()?);
+    let median_us = *times.get(times.len() / 2)?;
+    Some(RoundTrips { min_us, median_us, jitter_us: max_us.saturating_sub(min_us) })
+}
+
+/// The furthest segment from which something came back, and the facts that say so.
+fn reached(evidence: &Evidence) -> Option<(Segment, Vec<Reference>)> {
+    let hello = evidence.hello();
+    let served =
+        hello.filter(|(_, it)| matches!(it.speaks, Some(Speaks::SamiProxy | Speaks::HttpProxy)));
+    if let Some((reference, _)) = served {
+        return Some((Segment::Proxy, vec![reference.clone()]));
+    }
+    let faked = evidence.control().is_some_and(|(_, it)| it.attempt.outcome == Outcome::Open);
+    let answers = |outcome| !faked && matches!(outcome, Outcome::Open | Outcome::Refused);
+    let answered = evidence.attempts().chain(evidence.siblings());
+    let answered: Vec<Reference> =
+        answered.filter(|(_, it)| answers(it.outcome)).map(|(it, _)| it.clone()).collect();
+    if let Some(first) = answered.first() {
+        return Some((Segment::Edge, vec![first.clone()]));
+    }
+    let left: Vec<Reference> = evidence
+        .routes()
+        .filter(|(_, route)| route.source.is_some() && is_public(route.to))
+        .map(|(it, _)| it.clone())
+        .collect();
+    (!left.is_empty()).then_some((Segment::Client, left))
+}
+
+fn stretch(segment: Segment, evidence: &Evidence, diagnosis: &Diagnosis) -> Stretch {
+    let verdict = diagnosis.verdict.as_ref();
+    if let Some(cause) = verdict.filter(|_| diagnosis.state == State::Broken)
+        && cause.code.segment() == segment
+    {
+        return Stretch { segment, health: Health::Bad, by: cause.because.clone() };
+    }
+    if let Some(warning) = diagnosis.warnings.iter().find(|it| it.code.segment() == segment) {
+        return Stretch { segment, health: Health::Warn, by: warning.because.clone() };
+    }
+    let here = evidence.primary().is_some_and(|it| it.ip().to_canonical().is_loopback());
+    let (health, by) = match reached(evidence) {
+        // Between this machine and itself is nothing.
+        _ if here && matches!(segment, Segment::Lan | Segment::Isp | Segment::Edge) => {
+            (Health::Skipped, Vec::new())
+        }
+        // Nobody asked beyond the proxy.
+        _ if matches!(segment, Segment::Dns | Segment::Target) => (Health::Skipped, Vec::new()),
+        Some((until, by)) if segment <= until => (Health::Ok, by),
+        _ => (Health::Unknown, Vec::new()),
+    };
+    Stretch { segment, health, by }
+}
+
+fn timings(evidence: &Evidence) -> Timings {
+    let resolved = evidence.facts.iter().find(|fact| fact.check == CheckId::Resolve);
+    let dns_ms = resolved.filter(|it| it.data.is_some()).map(|it| it.took_ms);
+    let open = evidence.attempts().filter(|(_, it)| it.outcome == Outcome::Open);
+    let connect_ms = open.map(|(_, it)| it.elapsed_us / 1000).min();
+    let asked = evidence.hello().and_then(|(_, hello)| {
+        let mut ours = hello.exchanges.iter();
+        ours.find(|it| it.said == Said::AbsoluteForm && it.bytes > 0)
+    });
+    let longest = |checks: &[CheckId]| {
+        let of = evidence.facts.iter().filter(|fact| checks.contains(&fact.check));
+        of.map(|fact| fact.took_ms).max().unwrap_or_default()
+    };
+    // Checks of one area ran at the same time.
+    let total_ms = longest(&[CheckId::Resolve])
+        .saturating_add(longest(&[CheckId::Route, CheckId::TcpConnect]))
+        .saturating_add(longest(&[
+            CheckId::SiblingPorts,
+            CheckId::TtlLadder,
+            CheckId::ControlAddress,
+            CheckId::Hello,
+        ]));
+    Timings { dns_ms, connect_ms, proxy_ms: asked.map(|it| it.elapsed_us / 1000), total_ms }
+}

@@ -1,0 +1,77 @@
+//! Does what the plan says: area by area, the steps of an area at the same time, one budget.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout_at};
+use tokio_util::sync::CancellationToken;
+
+use super::checks::{Context, Measured, measure};
+use super::evidence::{Evidence, Subject};
+use super::fact::{Fact, Reference, Skip, Status};
+use super::plan::{Area, Step, steps};
+
+/// A check ends by itself at the deadline; this is for one that does not.
+const GRACE: Duration = Duration::from_millis(300);
+
+/// Examines `subject` for at most `budget` and a third of a second; earlier when `stop` is
+/// cancelled. What is known by then is returned.
+pub async fn run(subject: Subject, budget: Duration, stop: CancellationToken) -> Evidence {
+    let deadline = Instant::now() + budget;
+    let mut evidence = Evidence::new(subject);
+    for area in Area::ALL {
+        let context =
+            Context { evidence: Arc::new(evidence.clone()), deadline, budget, stop: stop.clone() };
+        let planned = steps(area, &evidence);
+        evidence.facts.extend(run_area(planned, evidence.facts.len(), &context).await);
+    }
+    evidence
+}
+
+async fn run_area(planned: Vec<Step>, before: usize, context: &Context) -> Vec<Fact> {
+    let mut running = JoinSet::new();
+    for (number, step) in planned.iter().cloned().enumerate() {
+        let context = context.clone();
+        if let Some(why) = step.skip.or_else(|| context.too_late()) {
+            running.spawn(async move { (number, (Status::Skipped(why), None), 0) });
+            continue;
+        }
+        running.spawn(async move {
+            let begun = Instant::now();
+            let hard = context.deadline + GRACE;
+            let measured = tokio::select! {
+                measured = timeout_at(hard, measure(&step, &context)) => measured.ok(),
+                () = context.stopped_long_ago() => None,
+            };
+            let measured = measured.unwrap_or_else(|| (Status::Skipped(context.why()), None));
+            (number, measured, u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX))
+        });
+    }
+    let mut done = running.join_all().await;
+    done.sort_by_key(|(number, ..)| *number);
+    let named = planned.into_iter().zip(done);
+    named
+        .map(|(step, (number, found, took))| fact(step, before + number + 1, (found, took)))
+        .collect()
+}
+
+fn fact(step: Step, number: usize, ((status, data), took_ms): (Measured, u64)) -> Fact {
+    let reference = Reference::number(number);
+    Fact { reference, check: step.check, subject: step.subject, status, data, took_ms }
+}
+
+impl Context {
+    fn too_late(&self) -> Option<Skip> {
+        (self.stop.is_cancelled() || Instant::now() >= self.deadline).then(|| self.why())
+    }
+
+    fn why(&self) -> Skip {
+        if self.stop.is_cancelled() { Skip::Interrupted } else { Skip::OutOfTime }
+    }
+
+    async fn stopped_long_ago(&self) {
+        self.stop.cancelled().await;
+        tokio::time::sleep(GRACE).await;
+    }
+}

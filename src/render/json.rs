@@ -1,0 +1,150 @@
+//! The document that `--json` prints, and that `--from` reads again.
+
+use serde_json::{Value, json};
+
+use super::sentences::{self, about, cause, headline, summary};
+use crate::diag::diagnosis::{Alternative, State};
+use crate::diag::evidence::Evidence;
+use crate::diag::fact::Fact;
+use crate::diag::fix::fixes;
+use crate::diag::infer::Suspect;
+use crate::diag::report::{Health, Report, health};
+use crate::target::Target;
+
+/// The version of the document's form.
+pub const SCHEMA: u32 = 1;
+
+/// The document of one report; its `evidence` is everything that is needed to make it again.
+pub fn document(report: &Report, command: &str) -> Value {
+    json!({
+        "schema": SCHEMA,
+        "command": command,
+        "version": env!("CARGO_PKG_VERSION"),
+        "role": "client",
+        "target": report.evidence.subject.authority(),
+        "verdict": verdict(report),
+        "alternatives":
+            report.diagnosis.alternatives.iter().map(|it| alternative(it, report)).collect::<Vec<_>>(),
+        "warnings":
+            report.diagnosis.warnings.iter().map(|it| finding(it, report)).collect::<Vec<_>>(),
+        "path": report.path.iter().map(|stretch| json!({
+            "segment": stretch.segment.word(),
+            "state": stretch.health.word(),
+            "by": stretch.by,
+        })).collect::<Vec<_>>(),
+        "checks":
+            report.evidence.facts.iter().map(|fact| check(fact, report)).collect::<Vec<_>>(),
+        "timings": timings(report),
+        "not_checked": not_checked(report),
+        "evidence": report.evidence,
+    })
+}
+
+/// The document of several reports: one of each, and the worst verdict.
+pub fn documents(reports: &[Report], command: &str) -> Value {
+    let worst = reports.iter().max_by_key(|report| report.diagnosis.state);
+    json!({
+        "schema": SCHEMA,
+        "command": command,
+        "version": env!("CARGO_PKG_VERSION"),
+        "role": "client",
+        "verdict": worst.map(verdict),
+        "targets": reports.iter().map(|report| document(report, command)).collect::<Vec<_>>(),
+    })
+}
+
+/// The evidence in a saved document, of each of its targets; `None` when it is no such document.
+pub fn evidence(document: &Value) -> Option<Vec<Evidence>> {
+    if document.get("schema").and_then(Value::as_u64) != Some(SCHEMA.into()) {
+        return None;
+    }
+    let one = |document: &Value| -> Option<Evidence> {
+        let evidence: Evidence = serde_json::from_value(document.get("evidence")?.clone()).ok()?;
+        // It stands in commands that people copy.
+        Target::from_authority(&evidence.subject.authority()).ok().map(|_| evidence)
+    };
+    match document.get("targets").and_then(Value::as_array) {
+        Some(targets) => targets.iter().map(one).collect(),
+        None => one(document).map(|evidence| vec![evidence]),
+    }
+}
+
+fn verdict(report: &Report) -> Value {
+    match &report.diagnosis.verdict {
+        Some(suspect) => {
+            let mut value = finding(suspect, report);
+            if let Some(fields) = value.as_object_mut() {
+                fields.insert("status".to_owned(), report.diagnosis.state.word().into());
+            }
+            value
+        }
+        None => json!({
+            "status": State::Inconclusive.word(),
+            "code": null,
+            "summary": headline(report),
+            "confidence": null,
+            "because": [],
+            "fix": [],
+        }),
+    }
+}
+
+fn finding(suspect: &Suspect, report: &Report) -> Value {
+    let subject = &report.evidence.subject;
+    json!({
+        "code": suspect.code.word(),
+        "summary": cause(report, suspect),
+        "confidence": suspect.confidence.word(),
+        "because": suspect.because,
+        "fix": fixes(suspect.code, subject).iter().map(|fix| {
+            let mut value =
+                json!({ "where": fix.place.word(), "text": about(fix.text, subject) });
+            if let (Some(fields), Some(command)) = (value.as_object_mut(), &fix.command) {
+                fields.insert("command".to_owned(), command.as_str().into());
+            }
+            value
+        }).collect::<Vec<_>>(),
+    })
+}
+
+fn alternative(it: &Alternative, report: &Report) -> Value {
+    json!({
+        "code": it.code.word(),
+        "confidence": it.confidence.word(),
+        "separate_by": it.separate_by.map(|key| about(key, &report.evidence.subject)),
+    })
+}
+
+fn check(fact: &Fact, report: &Report) -> Value {
+    let status = match health(fact) {
+        Health::Ok => "ok",
+        Health::Warn | Health::Unknown => "warn",
+        Health::Bad => "fail",
+        Health::Skipped => "skipped",
+    };
+    json!({
+        "id": fact.check.word(),
+        "ref": fact.reference,
+        "status": status,
+        "summary": summary(fact, report),
+        "evidence": fact.data.as_ref().map_or_else(|| json!({}), |data| json!(data)),
+        "duration_ms": fact.took_ms,
+    })
+}
+
+fn timings(report: &Report) -> Value {
+    let times = report.timings;
+    json!({
+        "dns_ms": times.dns_ms,
+        "connect_ms": times.connect_ms,
+        "proxy_ms": times.proxy_ms,
+        "tls_ms": null,
+        "first_byte_ms": null,
+        "total_ms": times.total_ms,
+    })
+}
+
+fn not_checked(report: &Report) -> Vec<Value> {
+    let all = sentences::not_checked(report).into_iter();
+    all.map(|it| json!({ "what": it.what, "why": it.why, "unlock": it.unlock })).collect()
+}

@@ -1,0 +1,245 @@
+//! Saved evidence, diagnosed again: `tests/cases/CODE/evidence.json` in, `diagnosis.json` and
+//! `human.en.txt` out. With `UPDATE_CASES` set they are written anew: read what has changed.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "test code"
+)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use sami_proxy::diag::code::Code;
+use sami_proxy::diag::diagnosis::diagnose;
+use sami_proxy::diag::evidence::Evidence;
+use sami_proxy::diag::infer::RULES;
+use sami_proxy::diag::report::Report;
+use sami_proxy::render::human::{self, Detail};
+use sami_proxy::render::json;
+use serde_json::Value;
+
+/// What it is about would stand in commands that people copy.
+const HOSTILE: &str = r#"{"schema":1,"evidence":{"subject":
+    {"host":"a; rm -rf /","port":80,"family":"any"},"facts":[]}}"#;
+
+const COMMAND: &str = "check-port";
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests")
+}
+
+/// Code and evidence of each case.
+fn cases() -> Vec<(Code, PathBuf, Evidence)> {
+    let mut all: Vec<_> = fs::read_dir(root().join("cases"))
+        .unwrap()
+        .map(|entry| {
+            let folder = entry.unwrap().path();
+            let name = folder.file_name().unwrap().to_str().unwrap().to_owned();
+            let code = Code::find(&name).unwrap_or_else(|| panic!("{name} is no code"));
+            let text = fs::read_to_string(folder.join("evidence.json")).unwrap();
+            let evidence = serde_json::from_str(&text).unwrap_or_else(|e| panic!("{name}: {e}"));
+            (code, folder, evidence)
+        })
+        .collect();
+    all.sort_by_key(|(code, ..)| *code);
+    all
+}
+
+fn same(file: &Path, text: &str) {
+    if std::env::var_os("UPDATE_CASES").is_some() {
+        fs::write(file, text).unwrap();
+    }
+    let saved = fs::read_to_string(file).unwrap_or_default();
+    assert_eq!(saved, text, "{}", file.display());
+}
+
+#[test]
+fn recorded_cases_come_to_what_they_came_to() {
+    for (code, folder, evidence) in cases() {
+        let report = Report::new(evidence);
+        let verdict = report.code();
+        let warned = report.diagnosis.warnings.iter().any(|it| it.code == code);
+        assert!(verdict == Some(code) || warned, "{}: {verdict:?}", code.word());
+        let mut document = json::document(&report, COMMAND);
+        let fields = document.as_object_mut().unwrap();
+        // The one is beside it, the other changes with every release.
+        fields.remove("evidence");
+        fields.remove("version");
+        same(&folder.join("diagnosis.json"), &format!("{document:#}\n"));
+        same(&folder.join("human.en.txt"), &human::text(&report, Detail::Full));
+    }
+}
+
+#[test]
+fn every_rule_has_a_case_and_a_look_alike_that_is_not_taken_for_it() {
+    let cases = cases();
+    for (code, rule) in RULES {
+        assert!(cases.iter().any(|(of, ..)| of == code), "no case for {}", code.word());
+        let mut others = cases.iter().filter(|(of, ..)| of != code);
+        assert!(others.any(|(.., evidence)| rule(evidence).is_none()), "{}", code.word());
+    }
+    // No case is two causes at once.
+    for (code, _, evidence) in &cases {
+        let diagnosis = diagnose(evidence);
+        let surest = diagnosis.verdict.unwrap().confidence;
+        let equal = diagnosis.alternatives.iter().find(|it| it.confidence == surest);
+        assert!(equal.is_none(), "{}: {equal:?} is as sure", code.word());
+    }
+}
+
+#[test]
+fn three_lines_tell_what_is_wrong_how_we_know_and_what_to_do() {
+    for (code, _, evidence) in cases() {
+        let report = Report::new(evidence);
+        let text = human::text(&report, Detail::Short);
+        let lines: Vec<_> = text.lines().collect();
+        if code.word() == "ok" || code.word() == "ipv6-broken" {
+            assert!(lines[0].starts_with("OK"), "{text}");
+            continue;
+        }
+        assert!(lines[0].starts_with("PROBLEM  "), "{text}");
+        assert!(lines[1].trim_start().starts_with("because  "), "{text}");
+        assert!(lines[1].contains(code.word()), "{text}");
+        assert!(lines[2].trim_start().starts_with("fix  "), "{text}");
+        assert!(!text.contains('?') || text.contains(" ?"), "an argument is missing: {text}");
+    }
+}
+
+#[test]
+fn a_saved_report_can_not_make_the_terminal_obey() {
+    let file = root().join("cases/not-a-proxy/evidence.json");
+    let text = fs::read_to_string(file).unwrap();
+    let hostile = text.replace("nginx", "\\u001b[31m\\u009b2J\\nOK  \\u202e");
+    assert_ne!(text, hostile);
+    let report = Report::new(serde_json::from_str(&hostile).unwrap());
+    for text in [human::text(&report, Detail::Full), human::table(&[report], Detail::Full)] {
+        assert!(
+            text.chars().all(|c| c == '\n' || !(c.is_control() || c == '\u{202e}')),
+            "{text:?}"
+        );
+        assert!(!text.lines().any(|line| line.starts_with("OK")), "{text}");
+    }
+}
+
+#[test]
+fn what_a_document_holds_can_be_diagnosed_again() {
+    let reports: Vec<_> = cases().into_iter().map(|(.., it)| Report::new(it)).collect();
+    for report in &reports {
+        let saved = json::document(report, COMMAND).to_string();
+        let again = json::evidence(&serde_json::from_str(&saved).unwrap()).unwrap();
+        assert_eq!(again, std::slice::from_ref(&report.evidence));
+    }
+    let saved = json::documents(&reports, COMMAND);
+    assert_eq!(json::evidence(&saved).unwrap().len(), reports.len());
+    for nonsense in ["{}", "[]", "1", "{\"schema\":2}", "{\"schema\":1,\"evidence\":{}}", HOSTILE] {
+        assert_eq!(json::evidence(&serde_json::from_str(nonsense).unwrap()), None);
+    }
+}
+
+#[test]
+fn documents_have_the_form_of_the_schema() {
+    let text = fs::read_to_string(root().join("report.schema.json")).unwrap();
+    let schema: Value = serde_json::from_str(&text).unwrap();
+    let reports: Vec<_> = cases().into_iter().map(|(.., it)| Report::new(it)).collect();
+    for report in &reports {
+        valid(&schema, &schema, &json::document(report, COMMAND), "$").unwrap();
+    }
+    valid(&schema, &schema, &json::documents(&reports, COMMAND), "$").unwrap();
+    let subject = reports[0].evidence.subject.clone();
+    let nothing = Report::new(Evidence::new(subject));
+    valid(&schema, &schema, &json::document(&nothing, COMMAND), "$").unwrap();
+    // And the schema does refuse.
+    let good = json::document(&reports[0], COMMAND);
+    for (key, bad) in [
+        ("schema", Value::from(2)),
+        ("role", Value::from("guest")),
+        ("verdict", Value::Null),
+        ("checks", Value::from("none")),
+        ("surprise", Value::from(1)),
+    ] {
+        let mut broken = good.clone();
+        broken.as_object_mut().unwrap().insert(key.to_owned(), bad);
+        assert!(valid(&schema, &schema, &broken, "$").is_err(), "{key}");
+    }
+    for key in ["verdict", "path", "not_checked", "timings"] {
+        let mut broken = good.clone();
+        broken.as_object_mut().unwrap().remove(key);
+        assert!(valid(&schema, &schema, &broken, "$").is_err(), "{key}");
+    }
+}
+
+/// As much of JSON Schema as our schema uses; a word that it does not know is an error.
+fn valid(root: &Value, schema: &Value, value: &Value, at: &str) -> Result<(), String> {
+    for (word, rule) in schema.as_object().ok_or(format!("{at}: no schema"))? {
+        let good = match word.as_str() {
+            "$schema" | "$id" | "$defs" | "title" | "description" => true,
+            "$ref" => {
+                let name = rule.as_str().unwrap().strip_prefix("#/$defs/").unwrap();
+                valid(root, &root["$defs"][name], value, at)?;
+                true
+            }
+            "type" => match rule.as_array() {
+                Some(kinds) => kinds.iter().any(|kind| is(value, kind)),
+                None => is(value, rule),
+            },
+            "const" => rule == value,
+            "enum" => rule.as_array().unwrap().contains(value),
+            "minimum" => value.as_f64().is_none_or(|it| it >= rule.as_f64().unwrap()),
+            "pattern" => {
+                assert_eq!(rule, "^c[0-9]+$", "the only pattern there is");
+                let digits = value.as_str().and_then(|it| it.strip_prefix('c')).unwrap_or("");
+                !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())
+            }
+            "required" => rule.as_array().unwrap().iter().all(|key| {
+                value.as_object().is_none_or(|it| it.contains_key(key.as_str().unwrap()))
+            }),
+            "properties" => {
+                for (key, rule) in rule.as_object().unwrap() {
+                    if let Some(inner) = value.get(key) {
+                        valid(root, rule, inner, &format!("{at}.{key}"))?;
+                    }
+                }
+                true
+            }
+            "additionalProperties" => {
+                assert_eq!(rule, false);
+                let known = schema["properties"].as_object().unwrap();
+                value.as_object().is_none_or(|it| it.keys().all(|key| known.contains_key(key)))
+            }
+            "items" => {
+                for (number, inner) in value.as_array().into_iter().flatten().enumerate() {
+                    valid(root, rule, inner, &format!("{at}[{number}]"))?;
+                }
+                true
+            }
+            "oneOf" => {
+                let all = rule.as_array().unwrap();
+                let results: Vec<_> = all.iter().map(|it| valid(root, it, value, at)).collect();
+                if results.iter().filter(|it| it.is_ok()).count() != 1 {
+                    return Err(format!("{at}: not one of {results:?}"));
+                }
+                true
+            }
+            unknown => return Err(format!("{at}: the schema has {unknown}")),
+        };
+        if !good {
+            return Err(format!("{at}: {word} {rule} forbids {value}"));
+        }
+    }
+    Ok(())
+}
+
+fn is(value: &Value, kind: &Value) -> bool {
+    match kind.as_str().unwrap() {
+        "object" => value.is_object(),
+        "array" => value.is_array(),
+        "string" => value.is_string(),
+        "integer" => value.is_i64() || value.is_u64(),
+        "boolean" => value.is_boolean(),
+        "null" => value.is_null(),
+        other => panic!("{other}"),
+    }
+}
