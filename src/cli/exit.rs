@@ -22,8 +22,14 @@ pub(super) fn usage(error: &clap::Error) -> ExitCode {
         drop(error.print());
         return ExitCode::SUCCESS;
     }
+    // What is wrong, and what would be right; not the usage of the whole command.
     let text = error.render().to_string();
-    eprintln!("{}", text.lines().next().unwrap_or("error: bad usage"));
+    let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let wrong = lines.next().unwrap_or("error: bad usage");
+    match lines.find(|line| line.starts_with("[possible values") || line.starts_with("tip:")) {
+        Some(right) => eprintln!("{wrong} {right}"),
+        None => eprintln!("{wrong}"),
+    }
     ExitCode::from(USAGE)
 }
 
