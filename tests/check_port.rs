@@ -153,7 +153,6 @@ fn whatever_else_answers_is_named() {
     let cases: &[(fn(TcpStream), &str, &str, &str)] = &[
         (web, "not-a-proxy", "certain", "web-server"),
         (ssh, "not-a-proxy", "certain", "ssh"),
-        (socks, "not-a-proxy", "certain", "socks"),
         (tls, "tls-required", "likely", "tls"),
         (hold, "silent-peer", "likely", "nothing"),
         (drop, "accepted-then-closed", "likely", "closes"),
@@ -167,6 +166,14 @@ fn whatever_else_answers_is_named() {
         let patient = *code == "silent-peer";
         assert!(patient || seen.took < QUICK, "{code}: {:?}", seen.took);
     }
+}
+
+#[test]
+fn a_socks_proxy_is_a_proxy() {
+    let address = server("127.0.0.1:0", socks).to_string();
+    let seen = check(&[&address]);
+    seen.is("ok", "likely", 0);
+    assert_eq!(seen.hello()["speaks"], "socks", "{:#}", seen.document);
 }
 
 #[test]
@@ -407,7 +414,7 @@ fn dropped_is_told_from_rejected_and_from_refused() {
     assert!(seen.took < MOST, "{:?}", seen.took);
     net.firewall("-R INPUT 1 -p tcp --dport 8080 -j REJECT --reject-with icmp-host-prohibited");
     let seen = net.check(&[PORT]);
-    seen.is("port-rejected", "certain", 1);
+    seen.is("port-rejected", "likely", 1);
     assert!(seen.took < Duration::from_secs(4), "{:?}", seen.took);
     net.firewall("-F INPUT");
     drop(proxy);

@@ -41,6 +41,7 @@ pub mod healthy;
 pub mod observe;
 pub mod origin;
 pub mod place;
+pub mod rows;
 pub mod stub;
 
 use std::process::{Command, Output};

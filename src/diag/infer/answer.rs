@@ -36,7 +36,8 @@ pub(super) fn ok(evidence: &Evidence) -> Option<Suspect> {
     let nonce = hello.is_some_and(|(_, it)| it.nonce_returned == Some(true));
     let found = match hello.and_then(|(_, it)| it.speaks) {
         Some(Speaks::SamiProxy) if nonce => suspect(Code::Ok, Confidence::Certain, because),
-        Some(Speaks::SamiProxy | Speaks::HttpProxy) => {
+        // A SOCKS proxy is one too; whether the application speaks SOCKS is not for the port to say.
+        Some(Speaks::SamiProxy | Speaks::HttpProxy | Speaks::Socks) => {
             suspect(Code::Ok, Confidence::Likely, because)
         }
         // It opens; more could not be found out.
@@ -46,7 +47,6 @@ pub(super) fn ok(evidence: &Evidence) -> Option<Suspect> {
             Speaks::WebServer
             | Speaks::Ssh
             | Speaks::Tls
-            | Speaks::Socks
             | Speaks::Unknown
             | Speaks::Nothing
             | Speaks::Closes,
@@ -87,11 +87,13 @@ pub(super) fn not_a_proxy(evidence: &Evidence) -> Option<Suspect> {
     let what = match speaks {
         Speaks::WebServer => "web-server",
         Speaks::Ssh => "ssh",
-        Speaks::Socks => "socks",
         Speaks::Unknown => "unknown",
-        Speaks::SamiProxy | Speaks::HttpProxy | Speaks::Tls | Speaks::Nothing | Speaks::Closes => {
-            return None;
-        }
+        Speaks::SamiProxy
+        | Speaks::HttpProxy
+        | Speaks::Socks
+        | Speaks::Tls
+        | Speaks::Nothing
+        | Speaks::Closes => return None,
     };
     let control = evidence.control().map(|(reference, _)| reference);
     let because = [reference].into_iter().chain(control);

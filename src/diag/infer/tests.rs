@@ -90,7 +90,7 @@ fn what_answers_on_an_open_port_is_named() {
     comes_to(&real().with_hello(Speaks::Ssh, None), Code::NotAProxy, Certain);
     comes_to(&open().with_hello(Speaks::Ssh, None), Code::NotAProxy, Likely);
     comes_to(&real().with_hello(Speaks::WebServer, None), Code::NotAProxy, Certain);
-    comes_to(&real().with_hello(Speaks::Socks, None), Code::NotAProxy, Certain);
+    comes_to(&real().with_hello(Speaks::Socks, None), Code::Ok, Likely);
     comes_to(&real().with_hello(Speaks::Tls, None), Code::TlsRequired, Likely);
     comes_to(&real().with_hello(Speaks::Nothing, None), Code::SilentPeer, Likely);
     comes_to(&real().with_hello(Speaks::Closes, None), Code::AcceptedThenClosed, Likely);

@@ -15,6 +15,9 @@ const GAVE_UP_US: u64 = 2_500_000;
 /// An answer of the host itself takes about as long as that of its other ports.
 const SAME_WAY: u64 = 2;
 
+/// Nearer than this, time does not tell the host's firewall from that of this machine.
+const FAR_US: u64 = 2_000;
+
 type Attempts<'e> = Vec<(&'e Reference, &'e Attempt)>;
 
 /// The attempts, when the most telling of them came to one of `outcomes`.
@@ -92,7 +95,7 @@ pub(super) fn port_rejected(evidence: &Evidence) -> Option<Suspect> {
         // The host is there, but what it passes the port on to is not: a container that is gone.
         Some(_) if took >= GAVE_UP_US => suspect(Code::PortRejected, Confidence::Possible, because)
             .or(Code::ContainerMissing, "separate-on-the-server"),
-        Some(sibling) if took.saturating_mul(SAME_WAY) >= sibling => {
+        Some(sibling) if sibling >= FAR_US && took.saturating_mul(SAME_WAY) >= sibling => {
             suspect(Code::PortRejected, Confidence::Certain, because)
         }
         Some(_) => suspect(Code::PortRejected, Confidence::Likely, because)
