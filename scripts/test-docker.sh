@@ -408,12 +408,15 @@ test_self_signed() {
   local options=("${auth[@]}" -e SAMI_PROXY_TLS_SELF_SIGNED=true -v "$run:/var/lib/sami-proxy") first
   volumes+=("$run")
   proxy tls1 "${options[@]}" --read-only --cap-drop ALL
+  # Log lines may come a little after the first answer.
+  within 5 logged "$run-tls1" sha256:
   first=$(pin tls1)
   check "self-signed: the pin is in docker logs" has "$first" sha256:
   check "self-signed: the page through TLS" is "$(fetch --proxy-insecure \
     -x "https://$(address "$run-tls1"):$port" -U sami:secret -p http://origin/)" "the page"
   docker rm -f "$run-tls1" >/dev/null
   tag=$run:scratch proxy tls2 "${options[@]}"
+  within 5 logged "$run-tls2" sha256:
   check "self-signed: another container with the volume has the same pin" is "$(pin tls2)" "$first"
 }
 
