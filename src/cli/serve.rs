@@ -83,7 +83,6 @@ pub(super) fn blame(layers: &Layers, error: &StartError) -> ConfigError {
         | StartError::Admin(_)
         | StartError::Certificate(_)
         | StartError::UsersFile { .. }
-        | StartError::Upstream(_)
         | StartError::Names(_) => error.key(),
     };
     let origin = layers.get(key).map_or(Origin::Default(key), |given| given.origin.clone());

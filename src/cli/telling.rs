@@ -97,11 +97,11 @@ fn explain_targets(settings: &Settings) {
     if !policy.deny.is_empty() {
         tracing::info!("never these targets: {}", joined(&policy.deny));
     }
-    if let Some(parent) = &settings.upstream {
+    if let Some(upstream) = &settings.upstream {
         tracing::info!(
             "everything{} goes through the parent proxy {}, which resolves the names",
-            if settings.no_upstream.is_empty() { "" } else { " but --no-upstream" },
-            parent.address
+            if upstream.bypass.is_empty() { "" } else { " but --no-upstream" },
+            upstream.parent.address
         );
     }
     match settings.family {

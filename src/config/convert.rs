@@ -9,8 +9,9 @@ use ipnet::IpNet;
 use tracing::Level;
 
 use super::layer::{Given, Layers, Origin};
-use super::{ConfigError, parent_url, table};
-use crate::net::parent::Protocol;
+use super::parent_url::{self, ParentUrl};
+use super::{ConfigError, table};
+use crate::net::parent::{Parent, Protocol};
 use crate::net::pin::Pin;
 use crate::net::resolve::{Family, NameServer, Transport};
 use crate::net::sweep::Patience;
@@ -18,7 +19,7 @@ use crate::proxy::Settings;
 use crate::proxy::access_log::Format;
 use crate::proxy::origins;
 use crate::proxy::policy::{Policy, Rule};
-use crate::proxy::settings::{Access, Certificate, Limits, Page, ParentSettings, Times};
+use crate::proxy::settings::{Access, Certificate, Limits, Page, Times};
 use crate::proxy::upstream::Upstream;
 use crate::secret::Secret;
 use crate::target::{Host, Target};
@@ -72,7 +73,6 @@ pub fn convert(layers: &Layers, machine: &Machine) -> Result<Serve, ConfigError>
             },
             tls: tls(&read, machine)?,
             proxy_protocol_from: read.all("proxy-protocol-from", network)?,
-            no_upstream: read.all("no-upstream", parsed::<Rule>)?,
             upstream: upstream(&read)?,
             page: if read.one("no-page", switch)? { Page::Hidden } else { Page::Shown },
             admin: read.maybe("admin", address)?,
@@ -115,18 +115,19 @@ fn times(read: &Reader<'_>) -> Result<Times, ConfigError> {
     })
 }
 
-fn upstream(read: &Reader<'_>) -> Result<Option<ParentSettings>, ConfigError> {
+fn upstream(read: &Reader<'_>) -> Result<Option<Upstream>, ConfigError> {
+    let bypass = read.all("no-upstream", parsed::<Rule>)?;
     let pin =
         read.maybe("upstream-pin", |text| Pin::parse(text).map_err(|it| format!("no pin: {it}")))?;
-    let Some(parent) = read.maybe("upstream", parent_url::parse)? else {
+    let Some(given) = read.maybe("upstream", parent_url::parse)? else {
         let alone = ["upstream-pin", "no-upstream"].into_iter().find_map(|key| read.0.get(key));
         return alone.map_or(Ok(None), |given| Err(given.needs("upstream")));
     };
-    let parent = ParentSettings { pin, ..parent };
-    match Upstream::new(&parent, &[]) {
-        Ok(_) => Ok(Some(parent)),
+    let ParentUrl { protocol, address, credentials } = given;
+    match Parent::new(protocol, address, credentials, pin) {
+        Ok(parent) => Ok(Some(Upstream { parent, bypass })),
         Err(error) => {
-            let key = if pin.is_some() && parent.protocol != Protocol::Https {
+            let key = if pin.is_some() && protocol != Protocol::Https {
                 "upstream-pin"
             } else {
                 "upstream"

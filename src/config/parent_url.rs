@@ -1,12 +1,22 @@
 //! `--upstream`: `http://`, `https://` or `socks5://`, then `[USER:PASSWORD@]HOST:PORT`.
 
-use crate::net::parent::Protocol;
-use crate::proxy::settings::ParentSettings;
+use crate::net::parent::{Credentials, Protocol};
 use crate::secret::Secret;
 use crate::target::Target;
 
 /// What a right one looks like. The text itself may hold a password and is never shown.
 const WRONG: &str = "not http://, https:// or socks5://, then [USER:PASSWORD@]HOST:PORT";
+
+/// What the URL of a parent proxy says.
+#[derive(Debug, Clone)]
+pub struct ParentUrl {
+    /// What it speaks.
+    pub protocol: Protocol,
+    /// Where it is.
+    pub address: Target,
+    /// What it is told.
+    pub credentials: Option<Credentials>,
+}
 
 /// Reads the URL of a parent proxy.
 ///
@@ -16,7 +26,7 @@ const WRONG: &str = "not http://, https:// or socks5://, then [USER:PASSWORD@]HO
 /// # Errors
 ///
 /// What is wrong, without any part of the text.
-pub fn parse(text: &str) -> Result<ParentSettings, String> {
+pub fn parse(text: &str) -> Result<ParentUrl, String> {
     let (scheme, rest) = text.split_once("://").ok_or(WRONG)?;
     let protocol = match scheme.to_ascii_lowercase().as_str() {
         "http" => Protocol::Http,
@@ -36,10 +46,10 @@ pub fn parse(text: &str) -> Result<ParentSettings, String> {
             "wrong before the @: USER:PASSWORD with special characters as %XX, and neither empty",
         )?),
     };
-    Ok(ParentSettings { protocol, address, credentials, pin: None })
+    Ok(ParentUrl { protocol, address, credentials })
 }
 
-fn login(userinfo: &str) -> Option<(Box<str>, Secret)> {
+fn login(userinfo: &str) -> Option<Credentials> {
     let (user, password) = userinfo.split_once(':')?;
     let (user, password) = (decoded(user)?, decoded(password)?);
     let given = !user.is_empty() && !password.is_empty();

@@ -1,7 +1,6 @@
 //! A parent proxy: on a connection to it, asking it for a tunnel.
 
 use std::fmt;
-use std::num::NonZeroU16;
 use std::sync::Arc;
 
 use bytes::{Buf, BytesMut};
@@ -42,9 +41,7 @@ pub struct Parent {
     /// What it speaks.
     pub protocol: Protocol,
     /// Where it is.
-    pub host: Host,
-    /// Its TCP port.
-    pub port: NonZeroU16,
+    pub address: Target,
     credentials: Option<Credentials>,
     authorization: Option<Secret>,
     tls: Option<Tls>,
@@ -81,7 +78,7 @@ pub enum SetupError {
 }
 
 impl Parent {
-    /// The parent at `place`, which is told `credentials`.
+    /// The parent at `address`, which is told `credentials`.
     ///
     /// The certificate of a [`Protocol::Https`] parent must have `pin`; when there is none, it must
     /// have the parent's name and be signed by an authority that Mozilla trusts.
@@ -91,11 +88,10 @@ impl Parent {
     /// [`SetupError`].
     pub fn new(
         protocol: Protocol,
-        place: Target,
+        address: Target,
         credentials: Option<Credentials>,
         pin: Option<Pin>,
     ) -> Result<Self, SetupError> {
-        let Target { host, port } = place;
         if let Some(credentials) = &credentials {
             check(protocol, credentials)?;
         }
@@ -105,9 +101,9 @@ impl Parent {
             }
             Protocol::Socks5 => (None, None),
             Protocol::Http => (basic(credentials.as_ref()), None),
-            Protocol::Https => (basic(credentials.as_ref()), Some(Tls::new(&host, pin)?)),
+            Protocol::Https => (basic(credentials.as_ref()), Some(Tls::new(&address.host, pin)?)),
         };
-        Ok(Self { protocol, host, port, credentials, authorization, tls })
+        Ok(Self { protocol, address, credentials, authorization, tls })
     }
 
     /// The value of `Proxy-Authorization` for an HTTP parent; as secret as the password.
@@ -162,8 +158,7 @@ impl fmt::Debug for Parent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Parent")
             .field("protocol", &self.protocol)
-            .field("host", &self.host)
-            .field("port", &self.port)
+            .field("address", &self.address)
             .field("credentials", &self.credentials.as_ref().map(|(_, password)| password))
             .finish_non_exhaustive()
     }

@@ -25,7 +25,7 @@ use crate::net::leg::{INHERITED, prepare};
 
 /// After accept failed for want of descriptors: long enough not to spin, short enough not to be
 /// noticed.
-const BACK_OFF: Duration = Duration::from_millis(100);
+pub(super) const BACK_OFF: Duration = Duration::from_millis(100);
 
 /// Refusals answered at once; whoever comes on top of that is closed without an answer.
 const REFUSALS: usize = 32;

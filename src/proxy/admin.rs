@@ -11,6 +11,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 
+use super::accept::BACK_OFF;
 use super::metrics;
 use super::reply::{self, Document, Persist, Show};
 use super::server::Shared;
@@ -22,8 +23,6 @@ use crate::wire::http1::head::{HeadScan, parse_request};
 const MOST: usize = 16;
 /// For one connection.
 const LIMIT: Duration = Duration::from_secs(10);
-/// After accept failed for want of descriptors.
-const BACK_OFF: Duration = Duration::from_millis(100);
 
 /// Answers until it is dropped; while the proxy drains too.
 pub(super) async fn run(listener: TcpListener, shared: Arc<Shared>) {
@@ -47,10 +46,8 @@ async fn serve(mut stream: TcpStream, shared: &Arc<Shared>) -> std::io::Result<(
     let mut buffer = BytesMut::new();
     let mut scan = HeadScan::default();
     let answer = loop {
-        match scan.advance(&buffer) {
-            Ok(Some(length)) => {
-                break answer(buffer.get(..length).unwrap_or_default(), shared);
-            }
+        match scan.take(&mut buffer) {
+            Ok(Some(head)) => break answer(&head, shared),
             Err(error) => break reply::answer(&Stop::Head(error), Persist::Close, Show::Body),
             Ok(None) if receive(&mut stream, &mut buffer).await? == 0 => return Ok(()),
             Ok(None) => {}
@@ -70,7 +67,7 @@ fn answer(head: &[u8], shared: &Arc<Shared>) -> Vec<u8> {
         Ok(head) => head,
         Err(error) => return reply::answer(&Stop::Head(error), Persist::Close, Show::Body),
     };
-    let show = if head.method == "HEAD" { Show::LengthOnly } else { Show::Body };
+    let show = Show::to(head.method);
     let manner = (Persist::Close, show);
     let path = head.target.split_once('?').map_or(head.target, |(path, _)| path);
     match path {

@@ -1,7 +1,7 @@
 //! One client: who it is behind a load balancer, TLS if it begins so, then whichever protocol its
 //! first bytes are of.
 
-use std::future::poll_fn;
+use std::future::{pending, poll_fn};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::pin::pin;
@@ -14,6 +14,7 @@ use rustls::ServerConfig;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout, timeout_at};
+use tokio_util::sync::CancellationToken;
 
 use super::accept::Permit;
 use super::access_log::Record;
@@ -233,15 +234,7 @@ async fn until<T>(
             return Ok(decision);
         }
         let begun = !client.buffer.is_empty();
-        let read = async {
-            tokio::select! {
-                // What has come is served, also when the end has come with it.
-                biased;
-                read = receive(&mut client.leg, &mut client.buffer) => read.unwrap_or(0),
-                () = shared.drain.cancelled(), if !begun => 0,
-            }
-        };
-        match timeout_at(deadline, read).await {
+        match timeout_at(deadline, client.hear((!begun).then_some(&shared.drain))).await {
             Ok(1..) => {}
             Ok(0) | Err(_) => return Err(Closed::Silent),
         }
@@ -258,6 +251,23 @@ impl Client {
     /// A record of a request of its that begins now.
     pub fn record(&self, shared: &Shared) -> Record {
         Record::new(&shared.log, shared.next_id(), (self.peer, self.door))
+    }
+
+    /// Reads what comes and tells how much; 0 when it has left, or at the `end`, if there is one for
+    /// it: who is in the middle of a request may finish.
+    pub async fn hear(&mut self, end: Option<&CancellationToken>) -> usize {
+        let ended = async {
+            match end {
+                Some(end) => end.cancelled().await,
+                None => pending().await,
+            }
+        };
+        tokio::select! {
+            // What has come is served, also when the end has come with it.
+            biased;
+            read = receive(&mut self.leg, &mut self.buffer) => read.unwrap_or(0),
+            () = ended => 0,
+        }
     }
 
     /// Sends `answer`.

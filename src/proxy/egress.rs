@@ -65,7 +65,8 @@ pub async fn open(
         return Ok(origin);
     }
     let deadline = Instant::now() + shared.settings.times.connect;
-    let found = match shared.upstream.as_ref().filter(|upstream| upstream.leads_to(target)) {
+    let upstream = shared.settings.upstream.as_ref();
+    let found = match upstream.filter(|upstream| upstream.leads_to(target)) {
         None => direct(shared, target, deadline, record).await,
         Some(upstream) => {
             let asked = (target, terms.via);
@@ -174,7 +175,7 @@ async fn dial_parent(
     upstream: &Upstream,
     deadline: Instant,
 ) -> Result<(TcpStream, Reached), Stop> {
-    let parent = &upstream.address;
+    let parent = &upstream.parent.address;
     let down = |stop: Stop| Stop::ParentDown(stop.failure());
     let addresses = resolve(shared, parent, deadline).await.map_err(down)?;
     let port = parent.port.get();

@@ -8,7 +8,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use bytes::{Buf, BytesMut};
+use bytes::BytesMut;
 use tokio::io::AsyncWriteExt;
 use tokio::time::sleep;
 
@@ -332,12 +332,8 @@ fn says_idle(head: &ResponseHead<'_>) -> bool {
 async fn read_head(from: &mut Reading<'_>, buffer: &mut BytesMut) -> Result<Vec<u8>, Failure> {
     let mut scan = HeadScan::default();
     loop {
-        match scan.advance(buffer) {
-            Ok(Some(length)) => {
-                let head = buffer.get(..length).unwrap_or_default().to_vec();
-                buffer.advance(length);
-                return Ok(head);
-            }
+        match scan.take(buffer) {
+            Ok(Some(head)) => return Ok(head),
             Ok(None) => {}
             Err(_) => return Err(Failure::HttpProtocolError),
         }

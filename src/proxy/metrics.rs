@@ -46,7 +46,10 @@ impl Collector for Figures {
 
 fn about(shared: &Shared, page: &mut Page<'_>) -> fmt::Result {
     let version = [("version", env!("CARGO_PKG_VERSION"))];
-    page.gauges("build_info", "What runs", &[(version, 1)])?;
+    page.0
+        .encode_descriptor("build_info", "What runs", None, MetricType::Gauge)?
+        .encode_family(&version)?
+        .encode_gauge(&1_u64)?;
     let started = shared.started.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     page.gauge("start_time_seconds", "When it started", started.as_secs())?;
     let draining = u64::from(shared.drain.is_cancelled());
@@ -158,19 +161,6 @@ impl Page<'_> {
         let mut family = self.0.encode_descriptor(name, help, None, MetricType::Counter)?;
         for (labels, value) in rows {
             family.encode_family(labels)?.encode_counter::<NoLabelSet, _, u64>(value, None)?;
-        }
-        Ok(())
-    }
-
-    fn gauges<L: EncodeLabelSet>(
-        &mut self,
-        name: &str,
-        help: &str,
-        rows: &[(L, u64)],
-    ) -> fmt::Result {
-        let mut family = self.0.encode_descriptor(name, help, None, MetricType::Gauge)?;
-        for (labels, value) in rows {
-            family.encode_family(labels)?.encode_gauge(value)?;
         }
         Ok(())
     }

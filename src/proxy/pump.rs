@@ -109,25 +109,54 @@ pub(super) async fn drain(client: &mut Client, body: Body) -> bool {
     if matches!(body, Body::Length(bytes) if bytes > limit) {
         return false;
     }
-    timeout(time, discard(client, body, limit)).await.unwrap_or(false)
+    let mut seen = 0;
+    let within = |piece: Thrown| {
+        seen += piece.bytes;
+        seen <= limit
+    };
+    matches!(timeout(time, discard(client, body, within)).await, Ok(Ok(())))
 }
 
-async fn discard(client: &mut Client, body: Body, limit: u64) -> bool {
+/// A piece of a body that nobody reads.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Thrown {
+    /// As it came, with its framing.
+    pub(super) bytes: u64,
+    /// Of it, what was meant.
+    pub(super) payload: u64,
+}
+
+/// Why a body can't be thrown away to its end; then nobody knows where the next request begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Unread {
+    /// There is more than the caller wants to see.
+    TooLong,
+    /// It is malformed.
+    Malformed,
+    /// The client has left in the middle of it.
+    Truncated,
+}
+
+/// Reads a body and throws it away; `within` is told of every piece and says whether to go on.
+pub(super) async fn discard(
+    client: &mut Client,
+    body: Body,
+    mut within: impl FnMut(Thrown) -> bool,
+) -> Result<(), Unread> {
     let mut scan = BodyScan::new(body);
-    let mut seen = 0;
-    while seen <= limit {
-        let used = match scan.advance(&client.buffer) {
-            Ok(Piece::End) => return true,
-            Ok(Piece::Bytes { consumed, .. }) => consumed,
-            Ok(Piece::Trailers(length)) => length,
-            Ok(Piece::More) => match receive(&mut client.leg, &mut client.buffer).await {
+    loop {
+        let (used, payload) = match scan.advance(&client.buffer).map_err(|_| Unread::Malformed)? {
+            Piece::End => return Ok(()),
+            Piece::Bytes { consumed, payload } => (consumed, payload.len()),
+            Piece::Trailers(length) => (length, 0),
+            Piece::More => match receive(&mut client.leg, &mut client.buffer).await {
                 Ok(1..) => continue,
-                Ok(0) | Err(_) => return false,
+                Ok(0) | Err(_) => return Err(Unread::Truncated),
             },
-            Err(_) => return false,
         };
-        seen += used as u64;
         client.buffer.advance(used);
+        if !within(Thrown { bytes: used as u64, payload: payload as u64 }) {
+            return Err(Unread::TooLong);
+        }
     }
-    false
 }

@@ -37,6 +37,13 @@ pub enum Show {
     LengthOnly,
 }
 
+impl Show {
+    /// What an answer to `method` may have.
+    pub fn to(method: &str) -> Self {
+        if method == "HEAD" { Self::LengthOnly } else { Self::Body }
+    }
+}
+
 /// Status and reason phrase for `stop`.
 ///
 /// RFC 9209 §2.3 recommends a status for each type; an arm that differs says why.

@@ -25,10 +25,8 @@ use super::origins::Origins;
 use super::policy::Policy;
 use super::settings::{Access, Certificate, Settings};
 use super::spread::Spread;
-use super::upstream::Upstream;
 use super::users::{Users, UsersError};
 use crate::net::listen::{ListenError, Stack, listen};
-use crate::net::parent;
 use crate::net::pin::Pin;
 use crate::net::resolve::{Resolver, SetupError};
 use crate::net::sweep::Sweep;
@@ -61,9 +59,6 @@ pub enum StartError {
     /// `--dns`, or the system's name servers.
     #[error(transparent)]
     Names(#[from] SetupError),
-    /// `--upstream`.
-    #[error(transparent)]
-    Upstream(#[from] parent::SetupError),
 }
 
 /// What every connection needs.
@@ -77,7 +72,6 @@ pub struct Shared {
     pub(super) tls: Secured,
     pin: Option<Pin>,
     pub(super) service: Service,
-    pub(super) upstream: Option<Upstream>,
     pub(super) log: Arc<AccessLog>,
     /// Our member of `Via`: a pseudonym (RFC 9110 §7.6.3) with a part that only this process has,
     /// by which it knows its own requests when they come back.
@@ -105,7 +99,6 @@ impl StartError {
             Self::UsersFile { .. } => "auth-file",
             Self::Users(_) => "auth",
             Self::Names(_) => "dns",
-            Self::Upstream(_) => "upstream",
         }
     }
 }
@@ -159,11 +152,6 @@ impl Server {
         others: Vec<Handle>,
     ) -> Result<Self, StartError> {
         let Files { users, tls } = read_files(&settings)?;
-        let upstream = settings
-            .upstream
-            .as_ref()
-            .map(|parent| Upstream::new(parent, &settings.no_upstream))
-            .transpose()?;
         let resolver = Resolver::new(&settings.dns, settings.family).await?;
         let listeners = bind_all(&settings.listen)?;
         let admin = match settings.admin {
@@ -181,7 +169,6 @@ impl Server {
             pin: tls.as_ref().map(|ready| ready.pin),
             tls: Secured::new(tls.map(|ready| ready.config)),
             service: Service::default(),
-            upstream,
             log,
             via: format!("1.1 sami-proxy-{}", random_suffix()),
             // Nobody gets to the metrics through the proxy either.

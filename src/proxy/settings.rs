@@ -6,13 +6,11 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use super::policy::{Policy, Rule};
-use crate::net::parent::Protocol;
-use crate::net::pin::Pin;
+use super::policy::Policy;
+use super::upstream::Upstream;
 use crate::net::resolve::{Family, NameServer};
 use crate::net::sweep::Patience;
 use crate::secret::Secret;
-use crate::target::Target;
 
 /// Everything `serve` can be told.
 #[derive(Debug, Clone)]
@@ -36,9 +34,7 @@ pub struct Settings {
     /// Load balancers that speak the PROXY protocol.
     pub proxy_protocol_from: Vec<IpNet>,
     /// The parent proxy.
-    pub upstream: Option<ParentSettings>,
-    /// What goes past the parent.
-    pub no_upstream: Vec<Rule>,
+    pub upstream: Option<Upstream>,
     /// Whether browsers see a page.
     pub page: Page,
     /// Where metrics are asked for.
@@ -52,19 +48,6 @@ pub enum Page {
     Shown,
     /// They get 404.
     Hidden,
-}
-
-/// A parent proxy.
-#[derive(Debug, Clone)]
-pub struct ParentSettings {
-    /// What it speaks.
-    pub protocol: Protocol,
-    /// Where it is.
-    pub address: Target,
-    /// What it is told.
-    pub credentials: Option<(Box<str>, Secret)>,
-    /// What its certificate is known by.
-    pub pin: Option<Pin>,
 }
 
 /// Who clients are.

@@ -118,59 +118,9 @@ reasons! {
 }
 
 impl Stop {
-    /// The word of RFC 9209 for this.
-    pub const fn failure(&self) -> Failure {
-        match self {
-            Self::Head(_)
-            | Self::Form(_)
-            | Self::Framing(_)
-            | Self::Host
-            | Self::ConnectBody
-            | Self::Chunk
-            | Self::Socks(_)
-            | Self::Http2(_)
-            | Self::Command
-            | Self::HeadTimeout => Failure::HttpRequestError,
-            Self::CredentialsMissing
-            | Self::CredentialsWrong
-            | Self::CredentialsUnreadable(_)
-            | Self::Refused(
-                Refusal::Stranger | Refusal::Denied | Refusal::NotAllowed | Refusal::MailPort(_),
-            ) => Failure::HttpRequestDenied,
-            Self::Refused(Refusal::Special(_)) => Failure::DestinationIpProhibited,
-            Self::Refused(Refusal::Own) | Self::Loop => Failure::ProxyLoopDetected,
-            Self::Egress(failure) | Self::Answer(failure) | Self::ParentDown(failure) => *failure,
-            Self::Full | Self::ClientFull | Self::RateLimited => Failure::ConnectionLimitReached,
-            Self::NotFound | Self::Service(_) => Failure::ProxyInternalResponse,
-            Self::Parent(error) => match &**error {
-                ParentError::Closed => Failure::ConnectionTerminated,
-                ParentError::Silent => Failure::ConnectionTimeout,
-                ParentError::Refused { .. }
-                | ParentError::Socks(_)
-                | ParentError::SocksMethod
-                | ParentError::SocksLogin => Failure::DestinationUnavailable,
-                ParentError::Malformed => Failure::HttpProtocolError,
-                ParentError::Certificate(_) => Failure::TlsCertificateError,
-                ParentError::Tls(_) => Failure::TlsProtocolError,
-            },
-        }
-    }
-
-    /// What the log calls it; some belong to normal operation and are no error.
-    pub fn word(&self) -> Word {
-        let failure = self.failure();
-        if *self == Self::CredentialsMissing {
-            Word::CredentialsWanted
-        } else if failure == Failure::ProxyInternalResponse {
-            Word::OwnAnswer
-        } else {
-            Word::Failed(failure)
-        }
-    }
-
-    /// The reason it is counted under; `None` when it was no refusal of ours.
-    pub const fn reason(&self) -> Option<Reason> {
-        Some(match self {
+    /// A refusal of ours, or a failure.
+    const fn why(&self) -> Result<Reason, Failure> {
+        Ok(match self {
             Self::Head(_)
             | Self::Form(_)
             | Self::Framing(_)
@@ -195,12 +145,68 @@ impl Stop {
             Self::Loop => Reason::Loop,
             Self::Command => Reason::Command,
             Self::RateLimited => Reason::RateLimited,
-            Self::Egress(_)
-            | Self::Answer(_)
-            | Self::NotFound
-            | Self::Service(_)
-            | Self::ParentDown(_)
-            | Self::Parent(_) => return None,
+            Self::NotFound | Self::Service(_) => return Err(Failure::ProxyInternalResponse),
+            Self::Egress(failure) | Self::Answer(failure) | Self::ParentDown(failure) => {
+                return Err(*failure);
+            }
+            Self::Parent(error) => return Err(of_parent(error)),
         })
+    }
+
+    /// The word of RFC 9209 for this.
+    pub const fn failure(&self) -> Failure {
+        match self.why() {
+            Ok(reason) => reason.failure(),
+            Err(failure) => failure,
+        }
+    }
+
+    /// The reason it is counted under; `None` when it was no refusal of ours.
+    pub fn reason(&self) -> Option<Reason> {
+        self.why().ok()
+    }
+
+    /// What the log calls it; some belong to normal operation and are no error.
+    pub fn word(&self) -> Word {
+        let failure = self.failure();
+        if *self == Self::CredentialsMissing {
+            Word::CredentialsWanted
+        } else if failure == Failure::ProxyInternalResponse {
+            Word::OwnAnswer
+        } else {
+            Word::Failed(failure)
+        }
+    }
+}
+
+impl Reason {
+    /// The word of RFC 9209 for a refusal of this reason.
+    const fn failure(self) -> Failure {
+        match self {
+            Self::Malformed | Self::Late | Self::Command => Failure::HttpRequestError,
+            Self::CredentialsMissing
+            | Self::CredentialsWrong
+            | Self::Stranger
+            | Self::MailPort
+            | Self::Denied
+            | Self::NotAllowed => Failure::HttpRequestDenied,
+            Self::SpecialAddress => Failure::DestinationIpProhibited,
+            Self::OwnAddress | Self::Loop => Failure::ProxyLoopDetected,
+            Self::Full | Self::ClientFull | Self::RateLimited => Failure::ConnectionLimitReached,
+        }
+    }
+}
+
+const fn of_parent(error: &ParentError) -> Failure {
+    match error {
+        ParentError::Closed => Failure::ConnectionTerminated,
+        ParentError::Silent => Failure::ConnectionTimeout,
+        ParentError::Refused { .. }
+        | ParentError::Socks(_)
+        | ParentError::SocksMethod
+        | ParentError::SocksLogin => Failure::DestinationUnavailable,
+        ParentError::Malformed => Failure::HttpProtocolError,
+        ParentError::Certificate(_) => Failure::TlsCertificateError,
+        ParentError::Tls(_) => Failure::TlsProtocolError,
     }
 }

@@ -36,7 +36,8 @@ const CONNECTION_WINDOW: u32 = 16 * STREAM_WINDOW;
 const SEND_BUFFER: usize = 64 * 1024;
 /// As long as the head of an HTTP/1 request.
 const HEADER_LIST: u32 = 64 * 1024;
-/// How often it is looked at whether there are streams; a connection that twice has none is ended.
+/// How often it is looked at whether there are streams; a connection that has none three times in a row
+/// is ended.
 const LOOK: Duration = Duration::from_secs(45);
 
 /// Streams of a connection that may end without an answer before we ask who does that: a person

@@ -41,7 +41,7 @@ impl Health {
 
 async fn examine(shared: &Shared) -> Value {
     let Ok(target) = Target::from_authority(TARGET) else { return Value::Null };
-    if let Some(upstream) = &shared.upstream {
+    if let Some(upstream) = &shared.settings.upstream {
         let start = Instant::now();
         let parent = egress::reach_parent(shared, upstream, start + LIMIT).await;
         return json!({ "target": TARGET, "upstream": outcome(start, parent) });

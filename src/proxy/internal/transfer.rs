@@ -4,7 +4,6 @@ use std::io;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use bytes::Buf;
 use ring::rand::{SecureRandom, SystemRandom};
 use serde_json::json;
 use tokio::io::AsyncWriteExt;
@@ -15,9 +14,9 @@ use crate::net::leg::receive;
 use crate::net::relay::{Ended, Side};
 use crate::proxy::access_log::Record;
 use crate::proxy::connection::Client;
+use crate::proxy::pump::{Thrown, Unread, discard};
 use crate::proxy::reply;
 use crate::proxy::stop::Stop;
-use crate::wire::http1::body::{BodyScan, Piece};
 use crate::wire::http1::framing::Body;
 
 /// For a whole transfer: 64 MiB at 5 Mbit/s.
@@ -67,32 +66,18 @@ pub async fn sink(client: &mut Client, body: Body, most: u64) -> Result<String, 
         return Err(Stop::Service(ServiceError::TooLarge));
     }
     let start = Instant::now();
-    let swallowed = timeout(LIMIT, swallow(client, body, most)).await;
-    let received = swallowed.unwrap_or(Err(Stop::HeadTimeout))?;
-    Ok(json!({ "received": received, "ms": start.elapsed().as_millis() }).to_string())
-}
-
-async fn swallow(client: &mut Client, body: Body, most: u64) -> Result<u64, Stop> {
-    let mut scan = BodyScan::new(body);
-    let mut payload_seen = 0;
-    loop {
-        let used = match scan.advance(&client.buffer).map_err(|_| Stop::Chunk)? {
-            Piece::End => return Ok(payload_seen),
-            Piece::Bytes { consumed, payload } => {
-                payload_seen += payload.len() as u64;
-                consumed
-            }
-            Piece::Trailers(length) => length,
-            Piece::More => match receive(&mut client.leg, &mut client.buffer).await {
-                Ok(1..) => continue,
-                Ok(0) | Err(_) => return Err(Stop::HeadTimeout),
-            },
-        };
-        if payload_seen > most {
-            return Err(Stop::Service(ServiceError::TooLarge));
-        }
-        client.buffer.advance(used);
+    let mut received = 0;
+    let within = |piece: Thrown| {
+        received += piece.payload;
+        received <= most
+    };
+    match timeout(LIMIT, discard(client, body, within)).await {
+        Ok(Ok(())) => {}
+        Ok(Err(Unread::TooLong)) => return Err(Stop::Service(ServiceError::TooLarge)),
+        Ok(Err(Unread::Malformed)) => return Err(Stop::Chunk),
+        Ok(Err(Unread::Truncated)) | Err(_) => return Err(Stop::HeadTimeout),
     }
+    Ok(json!({ "received": received, "ms": start.elapsed().as_millis() }).to_string())
 }
 
 /// Sends `head` and then `count` events, one each `interval`, each at once. They say when they

@@ -2,6 +2,8 @@
 
 use std::mem::MaybeUninit;
 
+use bytes::{Buf, BytesMut};
+
 use super::fields::Fields;
 
 /// The longest request-target; longer is 414 (RFC 9110 §15.5.15). RFC 9112 §3 asks for at least
@@ -120,6 +122,18 @@ impl HeadScan {
         }
         self.check_first(rest.len())?;
         if bytes.len() > MAX_HEAD { Err(HeadError::TooLong) } else { Ok(None) }
+    }
+
+    /// Takes a complete head off `buffer`, or `None` while it is incomplete; as [`Self::advance`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Self::advance`].
+    pub fn take(&mut self, buffer: &mut BytesMut) -> Result<Option<Vec<u8>>, HeadError> {
+        let Some(length) = self.advance(buffer)? else { return Ok(None) };
+        let head = buffer.get(..length).unwrap_or_default().to_vec();
+        buffer.advance(length);
+        Ok(Some(head))
     }
 
     /// A first line that is too long can only have a long target: methods and versions are short.

@@ -8,10 +8,6 @@ use crate::proxy::stop::Stop;
 use crate::wire::http1::framing::Body;
 use crate::wire::http1::head::{RequestHead, Version};
 
-pub(super) fn show_for(method: &str) -> Show {
-    if method == "HEAD" { Show::LengthOnly } else { Show::Body }
-}
-
 /// What has to be known of a request to refuse it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Refused {
@@ -32,7 +28,7 @@ impl Refused {
         let unsure = body != Body::Empty && head.fields.has("expect");
         Self {
             body,
-            show: show_for(head.method),
+            show: Show::to(head.method),
             tunnel: head.method == "CONNECT",
             may_stay: !wants_close && !unsure,
         }

@@ -8,7 +8,6 @@ use std::time::Duration;
 use bytes::{Buf, BytesMut};
 use tokio::time::{Instant, timeout_at};
 
-use crate::net::leg::receive;
 use crate::proxy::access_log::Record;
 use crate::proxy::authorize::{Identity, Offer};
 use crate::proxy::connection::Client;
@@ -29,7 +28,7 @@ use crate::wire::http1::framing::{Body, request_body};
 use crate::wire::http1::head::{HeadScan, RequestHead, Version, leading_blank, parse_request};
 
 pub use answer::turn_away;
-use answer::{Refused, refuse, refuse_for_good, show_for};
+use answer::{Refused, refuse, refuse_for_good};
 use own::{last_hop, own};
 
 /// A connection without a request under way is closed after this long. Clients that pool
@@ -99,24 +98,12 @@ async fn next_head(client: &mut Client, shared: &Shared, patience: Duration) -> 
             begun = true;
             deadline = Instant::now() + shared.settings.times.header;
         }
-        match scan.advance(&client.buffer) {
-            Ok(Some(length)) => {
-                let head = client.buffer.get(..length).unwrap_or_default().to_vec();
-                client.buffer.advance(length);
-                return Next::Head(head);
-            }
+        match scan.take(&mut client.buffer) {
+            Ok(Some(head)) => return Next::Head(head),
             Ok(None) => {}
             Err(error) => return Next::Stop(Stop::Head(error)),
         }
-        let read = async {
-            tokio::select! {
-                // What has come is served, also when the end has come with it.
-                biased;
-                read = receive(&mut client.leg, &mut client.buffer) => read.unwrap_or(0),
-                () = shared.drain.cancelled(), if !begun => 0,
-            }
-        };
-        match timeout_at(deadline, read).await {
+        match timeout_at(deadline, client.hear((!begun).then_some(&shared.drain))).await {
             Ok(0) => return Next::Quiet,
             Ok(_) => {}
             Err(_) if begun => return Next::Stop(Stop::HeadTimeout),
@@ -190,7 +177,7 @@ struct Request<'b> {
 /// Reads and checks a head; an error comes with whether the answer may have a body.
 fn understand<'b>(head: &'b [u8], record: &mut Record) -> Result<Request<'b>, (Stop, Show)> {
     let head = parse_request(head).map_err(|error| (Stop::Head(error), Show::Body))?;
-    let show = show_for(head.method);
+    let show = Show::to(head.method);
     record.set_method(head.method);
     let checked = || {
         let form = form_of(&head).map_err(Stop::Form)?;
@@ -327,7 +314,7 @@ async fn forward(
         Answered::Switch(early) => tunnel::start(shared, client, origin.stream, &early, record),
         Answered::Refused(stop) => {
             drop(origin);
-            refuse_for_good(client, stop, record, show_for(onward.head.method)).await;
+            refuse_for_good(client, stop, record, Show::to(onward.head.method)).await;
         }
         // A fresh connection is never stale.
         Answered::Stale | Answered::Broken => {}
