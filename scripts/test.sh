@@ -50,8 +50,8 @@ have() { command -v "$1" >/dev/null 2>&1; }
 # ring builds a little C, whatever is tested
 have cc || apt gcc libc6-dev || { echo "a C compiler is missing: apt install gcc libc6-dev" >&2; exit 2; }
 
-# network namespaces, for clients that are not on loopback
-apt iproute2 iptables >/dev/null || true
+# network namespaces, for clients that are not on loopback, and foreign proxies for the laboratory
+apt iproute2 iptables tinyproxy squid dante-server >/dev/null || true
 
 step "format" cargo fmt --check
 step "lints" cargo clippy --locked --all-targets -- -D warnings

@@ -136,4 +136,18 @@ pub const HEALTHY: &[Healthy] = &[
     )
     .via("socks5://81.85.76.10:8080")
     .seen(Step::HttpsOverSocks(PROXY, "www.google.com"), OK),
+    healthy(
+        "dante",
+        &[
+            Deed::NoProxy,
+            Deed::File(
+                "danted.conf",
+                "logoutput: /dev/null\ninternal: 0.0.0.0 port = 8080\nexternal: eth0\nclientmethod: none\nsocksmethod: none\nuser.privileged: root\nuser.unprivileged: nobody\nclient pass { from: 0.0.0.0/0 to: 0.0.0.0/0 }\nsocks pass { from: 0.0.0.0/0 to: 0.0.0.0/0 }\n",
+            ),
+            Deed::Foreign("danted", "danted -f FOLDER/danted.conf"),
+            Deed::Proof(Place::Container, "ss -ltnp", "\"danted\""),
+        ],
+    )
+    .via("socks5://81.85.76.10:8080")
+    .seen(Step::HttpsOverSocks(PROXY, "www.google.com"), OK),
 ];
