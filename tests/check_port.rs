@@ -230,8 +230,8 @@ fn several_ports_are_a_table_and_one_document() {
     let output = run(&["check-port", &good, &bad]);
     let text = String::from_utf8(output.stdout).unwrap();
     let lines: Vec<_> = text.lines().collect();
-    assert!(lines[0].starts_with("OK ") && lines[0].contains(&good), "{text}");
-    assert!(lines[1].starts_with("PROBLEM ") && lines[1].contains(&bad), "{text}");
+    assert!(lines[0].starts_with("+ OK ") && lines[0].contains(&good), "{text}");
+    assert!(lines[1].starts_with("x PROBLEM ") && lines[1].contains(&bad), "{text}");
     assert_eq!(output.status.code(), Some(1));
     let seen = check(&[&good, &bad]);
     seen.is("not-a-proxy", "certain", 1);
@@ -250,6 +250,64 @@ fn a_saved_report_comes_to_the_same_without_a_network() {
         let again = check(&["--from", file.to_str().unwrap()]);
         assert_eq!((again.document, again.exit), (live.document, live.exit));
     }
+}
+
+/// What a person sees, with these variables.
+fn seen_with(variables: &[(&str, &str)], arguments: &[&str]) -> String {
+    let mut command = command(&[&["check-port"], arguments].concat());
+    let output = command.envs(variables.iter().copied()).output().unwrap();
+    assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn the_report_is_in_the_language_that_was_asked_for() {
+    let address = server("127.0.0.1:0", web).to_string();
+    let russian = |variables: &[(&str, &str)], flags: &[&str]| {
+        let text = seen_with(variables, &[&[address.as_str()], flags].concat());
+        assert!(text.contains("not-a-proxy") && text.contains("nginx"), "{text}");
+        text.contains("не прокси")
+    };
+    assert!(!russian(&[], &[]));
+    assert!(russian(&[], &["--lang", "ru"]));
+    assert!(russian(&[], &["--lang", "ru", "--verbose"]));
+    assert!(russian(&[("LANG", "ru_RU.UTF-8")], &[]));
+    assert!(russian(&[("LANG", "ru_RU.UTF-8")], &["--json"]));
+    assert!(!russian(&[("LANG", "ru_RU.UTF-8")], &["--lang", "en"]));
+    assert!(russian(&[], &["--lang", "ru", "--json"]));
+    let text = seen_with(&[], &[&address, "--lang", "ru", "--json"]);
+    let document: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(document["verdict"]["status"], "broken");
+    assert_eq!(document["verdict"]["confidence"], "certain");
+}
+
+#[test]
+fn colours_are_there_when_they_are_wanted() {
+    let address = server("127.0.0.1:0", web).to_string();
+    let coloured = |variables: &[(&str, &str)], flags: &[&str]| {
+        let text = seen_with(variables, &[&[address.as_str()], flags].concat());
+        assert!(text.contains(" PROBLEM"), "{text}");
+        text.contains("\u{1b}[")
+    };
+    // It is no terminal.
+    assert!(!coloured(&[("TERM", "xterm-256color")], &[]));
+    assert!(!coloured(&[("CLICOLOR_FORCE", "1")], &["--color", "auto"]));
+    assert!(!coloured(&[], &["--color", "never"]));
+    assert!(coloured(&[], &["--color", "always"]));
+    assert!(coloured(&[("TERM", "dumb")], &["--color", "always"]));
+    // Who types a flag means it.
+    assert!(coloured(&[("NO_COLOR", "1")], &["--color", "always"]));
+    let json = seen_with(&[], &[&address, "--json", "--color", "always"]);
+    assert!(!json.contains('\u{1b}'), "{json}");
+}
+
+#[test]
+fn marks_are_what_the_locale_can_show() {
+    let address = server("127.0.0.1:0", web).to_string();
+    let plain = seen_with(&[], &[&address]);
+    assert!(plain.starts_with("x PROBLEM ") && plain.is_ascii(), "{plain}");
+    let utf8 = seen_with(&[("LANG", "en_US.UTF-8")], &[&address]);
+    assert!(utf8.starts_with("✗ PROBLEM ") && utf8.contains("[✗ proxy: BAD]"), "{utf8}");
 }
 
 #[test]
@@ -280,6 +338,10 @@ fn bad_input_is_one_line_and_exit_2() {
         &["127.0.0.1:80", "--timeout", "1e9"],
         &["127.0.0.1:80", "--json", "--verbose"],
         &["127.0.0.1:80", "--nonsense"],
+        &["127.0.0.1:80", "--lang", "de"],
+        &["127.0.0.1:80", "--lang"],
+        &["127.0.0.1:80", "--color", "yes"],
+        &["127.0.0.1:80", "--color"],
         &["127.0.0.1:80", "--from", file],
         &["--from", file],
         &["--from", file, "--timeout", "1"],

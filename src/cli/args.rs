@@ -6,6 +6,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 
 use crate::config::table::{Repeat, Row, TABLE};
 use crate::config::{Layers, Origin};
+use crate::render::look::When;
 use crate::render::words::Lang;
 
 pub(super) const SERVE: &str = "serve";
@@ -19,6 +20,7 @@ const TARGETS: &str = "targets";
 pub(super) const JSON: &str = "json";
 const TIMEOUT: &str = "timeout";
 const FROM: &str = "from";
+const COLOR: &str = "color";
 pub(super) const VERBOSE: &str = "verbose";
 pub(super) const IPV4: &str = "ipv4";
 pub(super) const IPV6: &str = "ipv6";
@@ -60,6 +62,14 @@ fn language() -> Arg {
         .help("The language of the texts; else SAMI_PROXY_LANG, then the system's language")
 }
 
+fn color() -> Arg {
+    Arg::new(COLOR)
+        .long(COLOR)
+        .value_name("WHEN")
+        .value_parser(When::ALL.map(When::word))
+        .help("Colours; auto: on a terminal, unless NO_COLOR is set [default: auto]")
+}
+
 const EXIT_CODES: &str = "Exit code: 0 every port is open and a proxy answers, 1 a problem was found, \
 2 bad usage, 3 it could not be told.";
 
@@ -86,6 +96,8 @@ fn check_port() -> Command {
         .arg(switch(VERBOSE).long(VERBOSE).short('v').help("Show every check"))
         .arg(switch(IPV4).short('4').help("Only IPv4 addresses"))
         .arg(switch(IPV6).short('6').help("Only IPv6 addresses"))
+        .arg(language())
+        .arg(color())
 }
 
 /// The flags of `check-port` as they were given.
@@ -156,6 +168,11 @@ pub(super) fn apply(flags: &ArgMatches, layers: &mut Layers) {
 /// The language that was asked for.
 pub(super) fn lang(flags: &ArgMatches) -> Option<Lang> {
     flags.get_one::<String>(LANG).and_then(|word| Lang::find(word))
+}
+
+/// When colours are wanted.
+pub(super) fn when(flags: &ArgMatches) -> When {
+    flags.get_one::<String>(COLOR).and_then(|word| When::find(word)).unwrap_or_default()
 }
 
 /// The configuration file, if one was named, and where.

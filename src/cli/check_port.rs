@@ -8,6 +8,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::args::{self, PortFlags};
+use super::progress::Progress;
 use super::{crew, exit};
 use crate::diag::diagnosis::State;
 use crate::diag::evidence::{Evidence, Family, Subject};
@@ -15,6 +16,8 @@ use crate::diag::report::Report;
 use crate::diag::run::run as examine;
 use crate::render::human::{self, Detail};
 use crate::render::json;
+use crate::render::look::Look;
+use crate::render::words::Words;
 use crate::target::{Host, Target};
 
 /// More at once would look like a scan, and be one.
@@ -37,16 +40,16 @@ enum Form {
 }
 
 /// 0 every port is open and a proxy answers, 1 a problem, 2 bad usage, 3 it could not be told.
-pub(super) fn run(flags: &PortFlags) -> ExitCode {
-    let (form, reports) = match form(flags).and_then(|form| Ok((form, evidence(flags)?))) {
+pub(super) fn run(flags: &PortFlags, words: &Words, look: Look) -> ExitCode {
+    let (form, reports) = match form(flags).and_then(|form| Ok((form, evidence(flags, words)?))) {
         Ok((form, evidence)) => (form, evidence.into_iter().map(Report::new).collect::<Vec<_>>()),
         Err(problem) => return exit::line(problem, exit::USAGE),
     };
     let text = match (form, reports.as_slice()) {
-        (Form::Json, [one]) => format!("{:#}\n", json::document(one, args::CHECK_PORT)),
-        (Form::Json, all) => format!("{:#}\n", json::documents(all, args::CHECK_PORT)),
-        (Form::Human(detail), [one]) => human::text(one, detail),
-        (Form::Human(detail), all) => human::table(all, detail),
+        (Form::Json, [one]) => format!("{:#}\n", json::document(one, args::CHECK_PORT, words)),
+        (Form::Json, all) => format!("{:#}\n", json::documents(all, args::CHECK_PORT, words)),
+        (Form::Human(detail), [one]) => human::text(one, detail, words, look),
+        (Form::Human(detail), all) => human::table(all, detail, words, look),
     };
     // A reader that has gone away, such as `head`, does not change what was found.
     let _gone = std::io::stdout().lock().write_all(text.as_bytes());
@@ -68,9 +71,9 @@ fn form(flags: &PortFlags) -> Result<Form, String> {
 }
 
 /// Measured now, or read from a saved report.
-fn evidence(flags: &PortFlags) -> Result<Vec<Evidence>, String> {
+fn evidence(flags: &PortFlags, words: &Words) -> Result<Vec<Evidence>, String> {
     let Some(file) = &flags.from else {
-        return measure(&request(flags)?);
+        return measure(&request(flags)?, words);
     };
     let live = flags.timeout.is_some() || flags.has(args::IPV4) || flags.has(args::IPV6);
     if live || !flags.targets.is_empty() {
@@ -136,15 +139,15 @@ fn budget(flags: &PortFlags) -> Result<Duration, String> {
     })
 }
 
-fn measure(request: &Request) -> Result<Vec<Evidence>, String> {
+fn measure(request: &Request, words: &Words) -> Result<Vec<Evidence>, String> {
     let runtime = crew::single().map_err(|error| format!("cannot start: {error}"))?;
-    let evidence = runtime.block_on(all(request));
+    let evidence = runtime.block_on(all(request, words));
     // The operating system's resolver can't be interrupted; nobody waits for it.
     runtime.shutdown_background();
     Ok(evidence)
 }
 
-async fn all(request: &Request) -> Vec<Evidence> {
+async fn all(request: &Request, words: &Words) -> Vec<Evidence> {
     let stop = CancellationToken::new();
     let interrupted = stop.clone();
     tokio::spawn(async move {
@@ -152,12 +155,19 @@ async fn all(request: &Request) -> Vec<Evidence> {
             interrupted.cancel();
         }
     });
+    let progress = Progress::new(request.subjects.len(), words);
     let mut running = JoinSet::new();
     for (number, subject) in request.subjects.iter().cloned().enumerate() {
         let (budget, stop) = (request.budget, stop.clone());
-        running.spawn(async move { (number, examine(subject, budget, stop).await) });
+        let begins = progress.of(&subject, words);
+        running.spawn(async move { (number, examine(subject, budget, stop, begins).await) });
     }
-    let mut done = running.join_all().await;
+    let mut done = Vec::new();
+    while let Some(ended) = running.join_next().await {
+        // A task that panicked has said so.
+        done.extend(ended);
+        progress.done(done.len(), words);
+    }
     done.sort_by_key(|(number, _)| *number);
     done.into_iter().map(|(_, evidence)| evidence).collect()
 }

@@ -7,14 +7,17 @@ mod crew;
 mod exit;
 mod explain;
 mod healthcheck;
+mod progress;
 mod serve;
 mod telling;
 
 use std::ffi::OsString;
+use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use crate::config::{ConfigError, Layers, Origin};
-use crate::render::words::Lang;
+use crate::render::look::{Colours, Glyphs, Look, Output};
+use crate::render::words::{Lang, Words};
 
 /// Runs the program with `arguments` and tells how it went: 0 good, 1 a problem was found, 2 bad
 /// usage or configuration, 3 it could not be told.
@@ -37,15 +40,45 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
             let word = flags.get_one::<String>(args::CODE).map(String::as_str);
             explain::run(word, lang(flags))
         }
-        Some((args::CHECK_PORT, flags)) => check_port::run(&args::port_flags(flags)),
+        Some((args::CHECK_PORT, flags)) => {
+            check_port::run(&args::port_flags(flags), &Words::new(lang(flags)), look(flags))
+        }
         _ => exit::no_command(),
     }
 }
 
-/// The language of what is said to people. The system's own is not asked yet: on Windows no crate
-/// of ours knows it.
+/// The language of what is said to people.
 fn lang(flags: &clap::ArgMatches) -> Lang {
-    Lang::choose(args::lang(flags), |name| std::env::var(name).ok(), None)
+    Lang::choose(args::lang(flags), variable, system_language().as_deref())
+}
+
+/// The language of the user interface; elsewhere the variables have it.
+#[cfg(windows)]
+fn system_language() -> Option<String> {
+    sys_locale::get_locale()
+}
+
+#[cfg(not(windows))]
+const fn system_language() -> Option<String> {
+    None
+}
+
+/// How standard output looks.
+fn look(flags: &clap::ArgMatches) -> Look {
+    let output = if std::io::stdout().is_terminal() { Output::Terminal } else { Output::Other };
+    let colours = Colours::choose(args::when(flags), variable, output);
+    #[cfg(windows)]
+    if colours == Colours::On {
+        // Where the console can't, the escapes would be seen.
+        drop(colored::control::set_virtual_terminal(true));
+    }
+    // The console of Windows is given Unicode whatever its code page is.
+    let glyphs = if cfg!(windows) { Glyphs::Unicode } else { Glyphs::choose(variable) };
+    Look { colours, glyphs }
+}
+
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok()
 }
 
 /// Defaults < file < environment < flags.

@@ -16,11 +16,17 @@ use super::plan::{Area, Step, steps};
 const GRACE: Duration = Duration::from_millis(300);
 
 /// Examines `subject` for at most `budget` and a third of a second; earlier when `stop` is
-/// cancelled. What is known by then is returned.
-pub async fn run(subject: Subject, budget: Duration, stop: CancellationToken) -> Evidence {
+/// cancelled. What is known by then is returned. `begins` hears of each area when it begins.
+pub async fn run(
+    subject: Subject,
+    budget: Duration,
+    stop: CancellationToken,
+    begins: impl Fn(Area) + Send,
+) -> Evidence {
     let deadline = Instant::now() + budget;
     let mut evidence = Evidence::new(subject);
     for area in Area::ALL {
+        begins(area);
         let context =
             Context { evidence: Arc::new(evidence.clone()), deadline, budget, stop: stop.clone() };
         let planned = steps(area, &evidence);

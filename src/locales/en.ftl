@@ -14,11 +14,28 @@ segment-proxy = the proxy
 segment-dns = names, as the proxy looks them up
 segment-target = the service you want to reach
 
-state-ok = works
-state-bad = broken
-state-warn = look here
-state-unknown = not known
-state-skipped = not checked
+### A report: labels, states, places
+
+# Of the ribbon: one word each.
+way-client = you
+way-lan = router
+way-isp = your ISP
+way-edge = hosting
+way-host = server
+way-docker = docker
+way-proxy = proxy
+way-dns = names
+way-target = site
+
+state-ok = OK
+state-degraded = OK with a warning
+state-inconclusive = NOT CLEAR
+state-broken = PROBLEM
+
+health-ok = ok
+health-bad = BAD
+health-warn = warning
+health-unknown = not known
 
 severity-fine = all is well
 severity-warning = warning
@@ -28,47 +45,168 @@ confidence-certain = certain
 confidence-likely = likely
 confidence-possible = possible
 
-heading-because = because
-heading-could-also-be = could also be
-heading-tell-apart = to tell them apart
-heading-fix = fix
-heading-not-checked = not checked
-heading-warnings = also worth knowing
+label-because = because
+label-fix = fix
+label-or = or else
+label-warning = warning
+label-way = way
+label-checks = checks
+label-not-checked = not checked
+label-more = more
 
-place-windows = on Windows
+place-windows = on this computer
 place-server = on the server
-place-docker = on the server, Docker
+place-docker = on the server, in Docker
 place-provider = in the hosting provider's control panel
 place-sami = in Sami
 
-status-ok = everything works
-status-degraded = it works, but not as it should
-status-broken = it does not work
-status-inconclusive = this could not be decided
+checks-folded =
+    { $count ->
+        [one] { $count } check found nothing wrong (--verbose shows all)
+       *[other] { $count } checks found nothing wrong (--verbose shows all)
+    }
 
-count-checks =
-    { $count ->
-        [one] { $count } check
-       *[other] { $count } checks
+not-checked-server = the server's firewall and containers
+not-checked-server-why = they can only be seen on the server
+not-checked-server-unlock = docker ps -a && sudo ss -ltnp 'sport = :{ $port }'
+not-checked-beyond = whether sites can be reached through the proxy
+not-checked-beyond-why = check-port looks at the port only
+not-checked-beyond-unlock = curl -v -x http://{ $proxy } https://www.google.com/generate_204
+not-checked-rest = the rest
+not-checked-rest-unlock = give the same check more time: --timeout 60
+
+progress-names = looking up { $host }
+progress-reach = connecting to { $proxy }
+progress-answer = finding out who answers for { $proxy }
+progress-several = { $count } of { $attempts } ports checked
+progress-seconds = s
+
+### Causes that have no code of their own
+
+ok-untold = the port is open; there was not enough time to tell what answers
+unexplained = the time or the facts were not enough to tell what is wrong with { $proxy }
+
+### What mends it
+
+fix-correct-the-name = correct the name of the proxy's host in the settings, or enter the server's IP address
+fix-forget-old-names = make Windows forget old names, then try again
+fix-use-the-address = enter the server's IP address instead of its name
+fix-other-name-server = set another name server, such as 1.1.1.1, in the properties of the network adapter
+fix-connect-to-a-network = plug in the cable or join a Wi-Fi network; the adapters are shown by the command
+fix-renew-the-address = ask the router for an address again; if that does not help, restart the router
+fix-sign-in = open any page in a browser and sign in to the network, or use another network
+fix-allow-outgoing = allow connections to port { $port } in the antivirus and in the firewall (PowerShell as administrator)
+fix-start-the-server = see whether the server is running, start it if not, and look up its address
+fix-check-the-address = compare the proxy's host in the settings with the server's address
+fix-open-the-port-at-the-provider = open TCP port { $port } for incoming connections in the firewall
+fix-open-the-port = open the port in the server's own firewall
+fix-accept-before-reject = let the port through before the rule that rejects everything else
+fix-is-it-running = see whether the container is running and which port it publishes
+fix-publish-the-port = if it is not there, run the container with its port published
+fix-read-the-log = read in the log why the proxy closes the connection
+fix-restart-it = restart the container
+fix-check-the-port = compare the port in the settings with that of the proxy
+fix-who-has-the-port = see which program has taken the port
+fix-use-https = choose the proxy type https, or the port without TLS
+
+### What tells causes apart
+
+separate-ask-another-resolver = ask another name server: nslookup { $host } 1.1.1.1
+separate-look-at-interfaces = look at the network adapters: ipconfig /all
+separate-from-another-machine = make the same check from another computer, or over the phone's mobile internet
+separate-provider-console = see in the hosting's control panel whether the server is running with this address, and what its firewall says
+separate-open-any-site = open any site in a browser
+separate-on-the-server = look on the server: docker ps -a && sudo ss -ltnp 'sport = :{ $port }'
+separate-log-of-the-proxy = read the log on the server: docker logs --tail 50 sami-llm-proxy
+separate-more-time = give the same check more time: --timeout 60
+separate-probe-with-tls = ask with TLS: curl -vk https://{ $proxy }/healthz
+
+### Checks and what they found
+
+check-resolve = name
+check-route = route
+check-tcp-connect = connect
+check-sibling-ports = other ports
+check-ttl-ladder = distance
+check-control-address = control
+check-hello = who answers
+
+fact-resolve = { $subject } is { $addresses }
+fact-resolve-failed = no address for { $subject }: { $failure }, after { $ms } ms
+fact-route = packets to { $to } leave from { $source }
+fact-route-failed = this computer has no way to { $to }
+fact-tcp-connect = { $subject }: { $outcome } ({ $times } of { $attempts }), { $ms } ms
+fact-round-trip = { $subject }: { $outcome } ({ $times } of { $attempts }), { $ms } ms (fastest { $min } ms, jitter { $jitter } ms)
+fact-sibling-ports = other ports: { $ports }
+fact-sibling = { $ports } { $outcome } ({ $ms } ms)
+fact-ttl-ladder = the answer comes from hop { $hop }
+fact-ttl-ladder-failed = it could not be told which hop answers
+fact-control-address = { $subject }, where nobody is: { $outcome }
+fact-hello = { $what } answers
+fact-hello-closes =
+    { $times ->
+        [one] { $times } connection was closed without a word
+       *[other] all { $times } connections were closed without a word
     }
-count-checks-fine =
-    { $count ->
-        [one] { $count } check found nothing wrong
-       *[other] { $count } checks found nothing wrong
+fact-hello-nothing =
+    { $times ->
+        [one] { $times } question, no answer within { $ms } ms
+       *[other] { $times } questions, no answer within { $ms } ms
     }
-count-checks-skipped =
-    { $count ->
-        [one] { $count } check was not made
-       *[other] { $count } checks were not made
-    }
+fact-skipped = not checked: { $why }
+fact-empty = nothing was measured
+
+speaks-sami-proxy = sami-proxy
+speaks-http-proxy = another HTTP proxy
+speaks-web-server = a web server
+speaks-ssh = an SSH server
+speaks-tls = a TLS server
+speaks-socks = a SOCKS proxy without HTTP
+speaks-unknown = an unknown program
+speaks-nothing = nobody
+speaks-closes = a program that hangs up
+speaks-untold = something
+
+outcome-open = open
+outcome-refused = refused
+outcome-silent = no answer
+outcome-host-unreachable = host unreachable
+outcome-network-unreachable = network unreachable
+outcome-protocol-unreachable = protocol unreachable
+outcome-forbidden = forbidden by this computer
+outcome-no-source = no address to send from
+outcome-reset = reset
+outcome-own-limits = this computer has run out of connections
+outcome-other = another error
+outcome-unfinished = cut short
+
+failure-no-such-name = there is no such name
+failure-no-address = the name has no address of this kind
+failure-try-again = the name server could not tell for now
+failure-failed = the name server refused to answer
+failure-silent = no answer
+failure-other = another error
+
+skip-address-given = an address was given, not a name
+skip-no-address = no address is known
+skip-loopback = it is this computer
+skip-port-open = the port is open
+skip-port-not-open = the port is not open
+skip-no-answer = the port does not answer
+skip-not-public = the address is not public
+skip-no-route = no packet would leave this computer
+skip-out-of-time = the time was over
+skip-interrupted = you interrupted it
 
 ### What stands where an argument is not given
 
 argument-host = <host>
 argument-port = <port>
+argument-sibling = <another port>
+argument-what = <program>
+argument-proxy = <host>:<port>
 argument-other = <other>
 argument-name = <name>
-argument-server = <name server>
 argument-target = <target>
 argument-client = <address>
 argument-container = <container>
@@ -96,7 +234,7 @@ explain-near = there is no code "{ $name }"; did you mean: { $other }?
 
 ### Nothing is wrong
 
-ok = the proxy { $host }:{ $port } works
+ok = the port is open and { $what } answers
 ok-long =
     Everything that was checked works: the address was found, the port answered, the proxy let you in
     and brought you to the services you asked for.
@@ -129,7 +267,7 @@ proxy-name-not-found-long =
     In Sami: the simplest cure is to enter the numeric address of your server (such as 81.85.76.160)
     instead of a name. The hosting provider's control panel shows it.
 
-dns-server-unreachable = the name server { $server } does not answer this computer
+dns-server-unreachable = no name server answers this computer, so { $host } has no address
 dns-server-unreachable-long =
     Your computer asks a name server (DNS) for the address of every name, and that server keeps silent.
     Sites do not open by name, although connections to numeric addresses work.
@@ -146,7 +284,7 @@ dns-server-unreachable-long =
 
     In Sami: a numeric server address needs no name server at all.
 
-dns-server-failing = the name server { $server } answers with a failure when asked for { $name }
+dns-server-failing = the name server answers with a failure when asked for { $host }
 dns-server-failing-long =
     Your name server (DNS) is there, but instead of an address it answers "I could not find out", or it
     denies a name that others know. Some sites open by name and some do not, or none do.
@@ -200,7 +338,7 @@ no-network-long =
     "Disconnected" means no cable or no Wi-Fi; "Disabled" means switched off. Switch it on here:
         ncpa.cpl
 
-no-route = this computer knows no way to the internet
+no-route = this computer is on a network, but knows no way to { $host }
 no-route-long =
     The computer is connected to a network, but has no "default gateway": nobody has told it which
     device leads to the internet. Connections to the outside fail at once, before anything is sent,
@@ -249,7 +387,7 @@ captive-portal-long =
         start http://neverssl.com
     If the site itself is shown, you are signed in already. The sign-in often ends after some hours.
 
-local-firewall = a firewall or antivirus on this computer does not let the program out
+local-firewall = a firewall or antivirus on this computer does not let the program out to port { $port }
 local-firewall-long =
     The connection dies on your own computer: the Windows firewall, an antivirus or the "kill switch" of
     a VPN forbids this program to reach the proxy. No packet leaves the computer. A refusal comes faster
@@ -269,7 +407,7 @@ local-firewall-long =
 
 ### The way to the port
 
-host-unreachable = { $other } reports that { $host } cannot be reached
+host-unreachable = a router on the way reports that { $host } cannot be reached
 host-unreachable-long =
     A router on the way, or the server itself, answers that it can't deliver the packet. So somebody
     speaks; it is not mere silence. Mostly the address is wrong, or belongs to a server that was
@@ -287,7 +425,7 @@ host-unreachable-long =
         docker ps -a --filter name=sami-llm-proxy
         sudo systemctl restart docker
 
-host-silent = { $host } does not answer at all, on port { $port } or any other
+host-silent = { $host } does not answer at all, on port { $port } or any other that was tried
 host-silent-long =
     Nothing of the server answers: not the proxy's port, not SSH (22), not the usual web ports.
     Packets go out, nothing comes back, and the attempt ends with a timeout.
@@ -306,7 +444,7 @@ host-silent-long =
     browser (VNC, serial console); read your mail for notes on abuse, attacks or unpaid bills.
     If it is your internet provider: ask the hosting for another address, or rent a server elsewhere.
 
-port-filtered = port { $port } of { $host } stays silent, although the server itself answers
+port-filtered = port { $port } of { $host } stays silent, although the server itself answers on port { $sibling }
 port-filtered-long =
     The server lives, as another port of it answers, but packets to the proxy's port vanish without a
     word. Somebody on the way throws them away: mostly the firewall of the hosting, sometimes the
@@ -346,7 +484,7 @@ port-rejected-long =
     To keep it after a restart of the server (package iptables-persistent):
         sudo netfilter-persistent save
 
-port-refused = { $host } refuses connections to port { $port }: nothing listens there
+port-refused = { $host } refuses connections to port { $port }: nothing listens there, or it is not published
 port-refused-long =
     The server lives and says at once: nobody is at this port. The way works and no firewall swallows
     anything. Either the proxy does not run, or Docker does not publish its port, or the port in Sami is
@@ -430,7 +568,7 @@ connect-filtered-long =
         sami-proxy serve --listen 127.0.0.1:8080 --upstream https://SERVER:8080 --upstream-pin PIN
     In Sami enter the host 127.0.0.1 and the port 8080.
 
-not-a-proxy = { $host }:{ $port } is not a proxy but { $other }
+not-a-proxy = port { $port } of { $host } is open, but it is not a proxy: { $what } answers
 not-a-proxy-long =
     Something answers, but it is no proxy: a web server, an administration page, SSH, or a device of
     your provider or VPN that accepts every connection.
@@ -451,7 +589,7 @@ not-a-proxy-long =
         docker rm -f sami-llm-proxy
         docker run -d --name sami-llm-proxy -p 8081:8080 --restart unless-stopped sami-llm-proxy
 
-tls-required = { $host }:{ $port } wants encryption (TLS) from the first byte
+tls-required = port { $port } of { $host } wants encryption (TLS) from the first byte
 tls-required-long =
     This proxy speaks only TLS on its port: an address beginning with https://. You came without it, and
     it hung up or answered something unreadable. A sami-proxy understands both on the same port, so this
@@ -467,7 +605,7 @@ tls-required-long =
         sami-proxy serve --listen 127.0.0.1:8080 --upstream https://SERVER:8080 --upstream-pin PIN
     and enter 127.0.0.1 and 8080 in Sami.
 
-tls-not-spoken = { $host }:{ $port } does not speak TLS, but was addressed with https://
+tls-not-spoken = { $proxy } does not speak TLS, but was addressed with https://
 tls-not-spoken-long =
     The proxy was entered as https://, but its port speaks plain http. The program sends an encrypted
     greeting, the proxy does not understand it, and the error reads "wrong version number", "invalid
@@ -484,7 +622,7 @@ tls-not-spoken-long =
         docker run -d --name sami-llm-proxy -p 8080:8080 --restart unless-stopped \
           -e SAMI_PROXY_TLS_SELF_SIGNED=true -v sami-llm-proxy:/var/lib/sami-proxy sami-llm-proxy
 
-proxy-auth-required = the proxy { $host }:{ $port } wants a user name and a password
+proxy-auth-required = the proxy { $proxy } wants a user name and a password
 proxy-auth-required-long =
     The proxy works and can be reached, but it answers 407: it lets in only those who give a user name
     and a password, and none was given.
@@ -503,7 +641,7 @@ proxy-auth-required-long =
         docker run -d --name sami-llm-proxy -p 8080:8080 --restart unless-stopped \
           -e SAMI_PROXY_AUTH=USER:PASSWORD sami-llm-proxy
 
-proxy-auth-rejected = the proxy { $host }:{ $port } does not accept this user name and password
+proxy-auth-rejected = the proxy { $proxy } does not accept this user name and password
 proxy-auth-rejected-long =
     A user name and a password were sent, and the proxy answers 407 all the same: they are not right.
     Mostly a typing mistake, a space copied along, or a special character in an address: in
@@ -1682,7 +1820,7 @@ app-bypasses-proxy-long =
     it (as administrator):
         netsh winhttp import proxy source=ie
 
-ipv6-broken = IPv6 is there but does not work, so every connection begins with a wait
+ipv6-broken = IPv4 works, but the IPv6 addresses of { $host } do not; connections may begin with a wait
 ipv6-broken-long =
     Your proxy's name has an IPv6 address as well, or the service has, and IPv6 in your network leads
     nowhere. Programs try it first and turn to IPv4 after a fraction of a second up to two seconds; some

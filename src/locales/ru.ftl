@@ -14,11 +14,28 @@ segment-proxy = прокси
 segment-dns = имена, как их находит прокси
 segment-target = сервис, который вам нужен
 
-state-ok = работает
-state-bad = сломано
-state-warn = обратите внимание
-state-unknown = неизвестно
-state-skipped = не проверено
+### Отчёт: подписи, состояния, места
+
+# Для ленты пути: по одному слову.
+way-client = вы
+way-lan = роутер
+way-isp = провайдер
+way-edge = хостинг
+way-host = сервер
+way-docker = docker
+way-proxy = прокси
+way-dns = имена
+way-target = сайт
+
+state-ok = ВСЁ В ПОРЯДКЕ
+state-degraded = ЕСТЬ ЗАМЕЧАНИЕ
+state-inconclusive = НЕЯСНО
+state-broken = ПРОБЛЕМА
+
+health-ok = хорошо
+health-bad = СБОЙ
+health-warn = внимание
+health-unknown = неизвестно
 
 severity-fine = всё хорошо
 severity-warning = предупреждение
@@ -28,50 +45,171 @@ confidence-certain = точно
 confidence-likely = скорее всего
 confidence-possible = возможно
 
-heading-because = почему
-heading-could-also-be = может быть и другое
-heading-tell-apart = как отличить
-heading-fix = что делать
-heading-not-checked = не проверено
-heading-warnings = ещё стоит знать
+label-because = почему
+label-fix = что делать
+label-or = или это
+label-warning = внимание
+label-way = путь
+label-checks = проверки
+label-not-checked = не проверено
+label-more = подробнее
 
-place-windows = на Windows
+place-windows = на этом компьютере
 place-server = на сервере
-place-docker = на сервере, Docker
+place-docker = на сервере, в Docker
 place-provider = в личном кабинете хостинга
 place-sami = в Sami
 
-status-ok = всё работает
-status-degraded = работает, но не так, как должно
-status-broken = не работает
-status-inconclusive = выяснить не удалось
+checks-folded =
+    { $count ->
+        [one] { $count } проверка не нашла ничего плохого (все покажет --verbose)
+        [few] { $count } проверки не нашли ничего плохого (все покажет --verbose)
+       *[many] { $count } проверок не нашли ничего плохого (все покажет --verbose)
+    }
 
-count-checks =
-    { $count ->
-        [one] { $count } проверка
-        [few] { $count } проверки
-       *[many] { $count } проверок
+not-checked-server = брандмауэр и контейнеры сервера
+not-checked-server-why = их видно только на самом сервере
+not-checked-server-unlock = docker ps -a && sudo ss -ltnp 'sport = :{ $port }'
+not-checked-beyond = открываются ли сайты через прокси
+not-checked-beyond-why = check-port смотрит только на порт
+not-checked-beyond-unlock = curl -v -x http://{ $proxy } https://www.google.com/generate_204
+not-checked-rest = остальное
+not-checked-rest-unlock = повторите проверку, дав ей больше времени: --timeout 60
+
+progress-names = узнаём адрес { $host }
+progress-reach = соединяемся с { $proxy }
+progress-answer = выясняем, кто отвечает за { $proxy }
+progress-several = проверено портов: { $count } из { $attempts }
+progress-seconds = с
+
+### Причины, у которых нет своего кода
+
+ok-untold = порт открыт, но выяснить, кто отвечает, не хватило времени
+unexplained = не хватило времени или данных, чтобы понять, что не так с { $proxy }
+
+### Что исправит
+
+fix-correct-the-name = исправьте имя прокси в настройках или впишите вместо него IP-адрес сервера
+fix-forget-old-names = очистите в Windows память имён и попробуйте ещё раз
+fix-use-the-address = впишите вместо имени IP-адрес сервера
+fix-other-name-server = укажите в свойствах сетевого адаптера другой сервер имён, например 1.1.1.1
+fix-connect-to-a-network = подключите кабель или Wi-Fi; команда покажет сетевые адаптеры
+fix-renew-the-address = запросите у роутера адрес заново; если не поможет, перезагрузите роутер
+fix-sign-in = откройте в браузере любую страницу и войдите в сеть или подключитесь к другой сети
+fix-allow-outgoing = разрешите соединения с портом { $port } в антивирусе и в брандмауэре (PowerShell от администратора)
+fix-start-the-server = посмотрите, включён ли сервер, если нет — включите, и уточните его адрес
+fix-check-the-address = сверьте адрес прокси в настройках с адресом сервера
+fix-open-the-port-at-the-provider = откройте в брандмауэре входящий TCP-порт { $port }
+fix-open-the-port = откройте порт в брандмауэре самого сервера
+fix-accept-before-reject = пропустите порт раньше правила, которое отклоняет всё остальное
+fix-is-it-running = посмотрите, запущен ли контейнер и какой порт он открывает наружу
+fix-publish-the-port = если его нет, запустите контейнер с открытым наружу портом
+fix-read-the-log = посмотрите в журнале, почему прокси закрывает соединение
+fix-restart-it = перезапустите контейнер
+fix-check-the-port = сверьте порт в настройках с портом прокси
+fix-who-has-the-port = посмотрите, какая программа заняла порт
+fix-use-https = выберите тип прокси https или порт без TLS
+
+### Как отличить одно от другого
+
+separate-ask-another-resolver = спросите другой сервер имён: nslookup { $host } 1.1.1.1
+separate-look-at-interfaces = посмотрите на сетевые адаптеры: ipconfig /all
+separate-from-another-machine = повторите проверку с другого компьютера или через мобильный интернет
+separate-provider-console = посмотрите в личном кабинете хостинга, включён ли сервер, тот ли у него адрес и что в брандмауэре
+separate-open-any-site = откройте в браузере любой сайт
+separate-on-the-server = посмотрите на сервере: docker ps -a && sudo ss -ltnp 'sport = :{ $port }'
+separate-log-of-the-proxy = посмотрите журнал на сервере: docker logs --tail 50 sami-llm-proxy
+separate-more-time = повторите проверку, дав ей больше времени: --timeout 60
+separate-probe-with-tls = спросите через TLS: curl -vk https://{ $proxy }/healthz
+
+### Проверки и что они нашли
+
+check-resolve = имя
+check-route = маршрут
+check-tcp-connect = соединение
+check-sibling-ports = другие порты
+check-ttl-ladder = расстояние
+check-control-address = контроль
+check-hello = кто отвечает
+
+fact-resolve = адрес { $subject }: { $addresses }
+fact-resolve-failed = для { $subject } нет адреса: { $failure }, через { $ms } мс
+fact-route = пакеты к { $to } уходят с адреса { $source }
+fact-route-failed = у этого компьютера нет дороги к { $to }
+fact-tcp-connect = { $subject }: { $outcome } ({ $times } из { $attempts }), { $ms } мс
+fact-round-trip = { $subject }: { $outcome } ({ $times } из { $attempts }), { $ms } мс (быстрее всего { $min } мс, разброс { $jitter } мс)
+fact-sibling-ports = другие порты: { $ports }
+fact-sibling = { $ports } — { $outcome } ({ $ms } мс)
+fact-ttl-ladder = отвечает узел номер { $hop } на пути
+fact-ttl-ladder-failed = не удалось понять, какой узел на пути отвечает
+fact-control-address = { $subject }, где никого нет: { $outcome }
+fact-hello = отвечает { $what }
+fact-hello-closes =
+    { $times ->
+        [one] { $times } соединение закрыто без единого слова
+        [few] все { $times } соединения закрыты без единого слова
+       *[many] все { $times } соединений закрыты без единого слова
     }
-count-checks-fine =
-    { $count ->
-        [one] { $count } проверка не нашла ничего плохого
-        [few] { $count } проверки не нашли ничего плохого
-       *[many] { $count } проверок не нашли ничего плохого
+fact-hello-nothing =
+    { $times ->
+        [one] { $times } вопрос, ответа нет за { $ms } мс
+        [few] { $times } вопроса, ответа нет за { $ms } мс
+       *[many] { $times } вопросов, ответа нет за { $ms } мс
     }
-count-checks-skipped =
-    { $count ->
-        [one] { $count } проверка не проводилась
-        [few] { $count } проверки не проводились
-       *[many] { $count } проверок не проводились
-    }
+fact-skipped = не проверено: { $why }
+fact-empty = ничего не измерено
+
+speaks-sami-proxy = sami-proxy
+speaks-http-proxy = другой HTTP-прокси
+speaks-web-server = веб-сервер
+speaks-ssh = сервер SSH
+speaks-tls = сервер TLS
+speaks-socks = SOCKS-прокси без HTTP
+speaks-unknown = неизвестная программа
+speaks-nothing = никто
+speaks-closes = программа, которая сразу кладёт трубку
+speaks-untold = кто-то
+
+outcome-open = открыт
+outcome-refused = отказ
+outcome-silent = ответа нет
+outcome-host-unreachable = узел недоступен
+outcome-network-unreachable = сеть недоступна
+outcome-protocol-unreachable = протокол недоступен
+outcome-forbidden = запрещено этим компьютером
+outcome-no-source = нет адреса, с которого отправить
+outcome-reset = соединение сброшено
+outcome-own-limits = у этого компьютера кончились соединения
+outcome-other = другая ошибка
+outcome-unfinished = прервано
+
+failure-no-such-name = такого имени нет
+failure-no-address = у имени нет адреса такого вида
+failure-try-again = сервер имён пока не может ответить
+failure-failed = сервер имён отказался отвечать
+failure-silent = ответа нет
+failure-other = другая ошибка
+
+skip-address-given = дан адрес, а не имя
+skip-no-address = адрес неизвестен
+skip-loopback = это сам этот компьютер
+skip-port-open = порт открыт
+skip-port-not-open = порт не открыт
+skip-no-answer = порт не отвечает
+skip-not-public = адрес не публичный
+skip-no-route = ни один пакет не вышел бы из компьютера
+skip-out-of-time = время вышло
+skip-interrupted = вы прервали проверку
 
 ### Что стоит там, где аргумент не дан
 
 argument-host = <адрес>
 argument-port = <порт>
+argument-sibling = <другой порт>
+argument-what = <программа>
+argument-proxy = <адрес>:<порт>
 argument-other = <другое>
 argument-name = <имя>
-argument-server = <сервер имён>
 argument-target = <сервис>
 argument-client = <адрес>
 argument-container = <контейнер>
@@ -99,7 +237,7 @@ explain-near = кода «{ $name }» нет; может быть, вы имел
 
 ### Всё в порядке
 
-ok = прокси { $host }:{ $port } работает
+ok = порт открыт, отвечает { $what }
 ok-long =
     Всё, что проверялось, работает: адрес найден, порт ответил, прокси вас пустил и довёл до сервисов,
     о которых вы спросили.
@@ -132,7 +270,7 @@ proxy-name-not-found-long =
     В Sami: проще всего вместо имени вписать цифровой адрес сервера (вида 81.85.76.160). Он указан
     в личном кабинете хостинга.
 
-dns-server-unreachable = сервер имён { $server } не отвечает этому компьютеру
+dns-server-unreachable = ни один сервер имён не отвечает этому компьютеру, и адрес { $host } не узнать
 dns-server-unreachable-long =
     Адрес каждого имени компьютер спрашивает у сервера имён (DNS), а тот молчит. Сайты по именам не
     открываются, хотя соединения с цифровыми адресами работают.
@@ -149,7 +287,7 @@ dns-server-unreachable-long =
 
     В Sami: если вписать цифровой адрес сервера, сервер имён не понадобится.
 
-dns-server-failing = сервер имён { $server } на вопрос об имени { $name } отвечает сбоем
+dns-server-failing = сервер имён на вопрос об имени { $host } отвечает сбоем
 dns-server-failing-long =
     Сервер имён (DNS) на месте, но вместо адреса отвечает «не смог узнать» или уверяет, что имени нет,
     хотя другие его знают. По именам открываются не все сайты или не открывается ни один.
@@ -202,7 +340,7 @@ no-network-long =
     Disconnected — нет кабеля или Wi-Fi, Disabled — адаптер выключен. Включить его можно здесь:
         ncpa.cpl
 
-no-route = этот компьютер не знает дороги в интернет
+no-route = этот компьютер подключён к сети, но не знает дороги к { $host }
 no-route-long =
     Компьютер подключён к сети, но у него нет «основного шлюза»: никто не сказал ему, какое устройство
     ведёт в интернет. Соединения наружу обрываются сразу, ещё до отправки, а домашние устройства
@@ -251,7 +389,7 @@ captive-portal-long =
         start http://neverssl.com
     Если открылся сам сайт, вход уже выполнен. Часто он действует лишь несколько часов.
 
-local-firewall = брандмауэр или антивирус на этом компьютере не выпускает программу в сеть
+local-firewall = брандмауэр или антивирус на этом компьютере не пускает программу к порту { $port }
 local-firewall-long =
     Соединение гибнет на вашем же компьютере: брандмауэр Windows, антивирус или аварийная блокировка VPN
     (kill switch) не дают программе дойти до прокси. С компьютера не уходит ни одного пакета. Отказ
@@ -271,7 +409,7 @@ local-firewall-long =
 
 ### Дорога до порта
 
-host-unreachable = { $other } сообщает, что до { $host } не добраться
+host-unreachable = узел на пути сообщает, что до { $host } не добраться
 host-unreachable-long =
     Роутер по дороге или сам сервер отвечает, что доставить пакет не может. То есть это не тишина:
     кто-то с вами говорит. Чаще всего адрес неверен либо принадлежит удалённому или выключенному
@@ -309,7 +447,7 @@ host-silent-long =
     счёте. Если дело в интернет-провайдере, попросите у хостинга другой адрес или возьмите сервер в
     другом месте.
 
-port-filtered = порт { $port } на { $host } молчит, хотя сам сервер отвечает
+port-filtered = порт { $port } на { $host } молчит, хотя сам сервер на порту { $sibling } отвечает
 port-filtered-long =
     Сервер жив, другой его порт отвечает, но пакеты на порт прокси бесследно исчезают. Кто-то по дороге
     их выбрасывает: чаще всего брандмауэр хостинга, иногда брандмауэр на самом сервере, редко — ваш
@@ -350,7 +488,7 @@ port-rejected-long =
     Чтобы правило пережило перезагрузку сервера (пакет iptables-persistent):
         sudo netfilter-persistent save
 
-port-refused = { $host } отказывает в соединении с портом { $port }: там никого нет
+port-refused = { $host } отказывает в соединении с портом { $port }: там никого нет, или он не открыт наружу
 port-refused-long =
     Сервер жив и сразу говорит: на этом порту никого. Дорога работает, никакой брандмауэр ничего не
     глотает. Либо прокси не запущен, либо Docker не открыл его порт наружу, либо в Sami указан не тот
@@ -432,7 +570,7 @@ connect-filtered-long =
         sami-proxy serve --listen 127.0.0.1:8080 --upstream https://SERVER:8080 --upstream-pin PIN
     В Sami впишите хост 127.0.0.1 и порт 8080.
 
-not-a-proxy = { $host }:{ $port } — это не прокси, а { $other }
+not-a-proxy = порт { $port } на { $host } открыт, но это не прокси: отвечает { $what }
 not-a-proxy-long =
     Кто-то отвечает, но это не прокси: веб-сервер, страница управления, SSH или устройство провайдера
     либо VPN, которое принимает любые соединения.
@@ -453,7 +591,7 @@ not-a-proxy-long =
         docker rm -f sami-llm-proxy
         docker run -d --name sami-llm-proxy -p 8081:8080 --restart unless-stopped sami-llm-proxy
 
-tls-required = { $host }:{ $port } требует шифрования (TLS) с первого байта
+tls-required = порт { $port } на { $host } требует шифрования (TLS) с первого байта
 tls-required-long =
     Этот прокси говорит на своём порту только по TLS, то есть его адрес начинается с https://. Вы
     пришли без шифрования, и он повесил трубку или ответил неразборчиво. sami-proxy на одном порту
@@ -470,7 +608,7 @@ tls-required-long =
         sami-proxy serve --listen 127.0.0.1:8080 --upstream https://SERVER:8080 --upstream-pin PIN
     и впишите в Sami 127.0.0.1 и 8080.
 
-tls-not-spoken = { $host }:{ $port } не понимает TLS, а к нему обратились через https://
+tls-not-spoken = { $proxy } не понимает TLS, а к нему обратились через https://
 tls-not-spoken-long =
     Прокси указан как https://, а его порт понимает только обычный http. Программа шлёт зашифрованное
     приветствие, прокси его не понимает, и появляется ошибка вроде «wrong version number» или «invalid
@@ -487,7 +625,7 @@ tls-not-spoken-long =
         docker run -d --name sami-llm-proxy -p 8080:8080 --restart unless-stopped \
           -e SAMI_PROXY_TLS_SELF_SIGNED=true -v sami-llm-proxy:/var/lib/sami-proxy sami-llm-proxy
 
-proxy-auth-required = прокси { $host }:{ $port } просит имя пользователя и пароль
+proxy-auth-required = прокси { $proxy } просит имя пользователя и пароль
 proxy-auth-required-long =
     Прокси работает и доступен, но отвечает 407: он пускает только по имени и паролю, а их не дали.
 
@@ -505,7 +643,7 @@ proxy-auth-required-long =
         docker run -d --name sami-llm-proxy -p 8080:8080 --restart unless-stopped \
           -e SAMI_PROXY_AUTH=USER:PASSWORD sami-llm-proxy
 
-proxy-auth-rejected = прокси { $host }:{ $port } не принимает эти имя и пароль
+proxy-auth-rejected = прокси { $proxy } не принимает эти имя и пароль
 proxy-auth-rejected-long =
     Имя и пароль отправлены, а прокси всё равно отвечает 407: они неверны. Чаще всего это опечатка,
     случайно скопированный пробел или особый знак: в записи http://имя:пароль@хост знаки @ : / # %
@@ -1670,7 +1808,7 @@ app-bypasses-proxy-long =
     (от администратора):
         netsh winhttp import proxy source=ie
 
-ipv6-broken = IPv6 есть, но не работает, и каждое соединение начинается с ожидания
+ipv6-broken = IPv4 работает, а IPv6-адреса { $host } нет; соединения могут начинаться с ожидания
 ipv6-broken-long =
     У имени прокси или у сервиса есть и адрес IPv6, а IPv6 в вашей сети никуда не ведёт. Программы
     сначала пробуют его и переходят на IPv4 через доли секунды, а то и через две; некоторые не

@@ -2,13 +2,15 @@
 
 use std::fmt::Write;
 
-use super::phrases::tame;
-use super::sentences::{about, cause, headline, not_checked, summary, word};
-use crate::diag::code::Segment;
+use super::look::Look;
+use super::sentences::{about, cause, headline, not_checked, sentence, summary, word};
+use super::words::{Arg, Words, tame};
+use crate::diag::code::{Code, Segment};
+use crate::diag::diagnosis::State;
 use crate::diag::fact::{Fact, Reference};
 use crate::diag::fix::fixes;
 use crate::diag::infer::Suspect;
-use crate::diag::report::{Health, Report, health};
+use crate::diag::report::{Health, Report, Stretch, health};
 
 /// How much is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,119 +21,196 @@ pub enum Detail {
     Full,
 }
 
-/// Labels are as wide as the longest one and two spaces.
-const LABEL: usize = 11;
+/// What stands before a line.
+const LABELS: [&str; 8] = [
+    "label-because",
+    "label-fix",
+    "label-or",
+    "label-warning",
+    "label-way",
+    "label-checks",
+    "label-not-checked",
+    "label-more",
+];
 
 /// One report.
-pub fn text(report: &Report, detail: Detail) -> String {
-    let mut out = String::new();
-    let subject = &report.evidence.subject;
-    let state = word("state", report.diagnosis.state.word());
-    // Writing to a string can't fail.
-    let _never = writeln!(out, "{state}  {}  {}", subject.authority(), headline(report));
-    if let Some(verdict) = &report.diagnosis.verdict {
-        because(&mut out, report, verdict);
-        mending(&mut out, report, verdict);
-        for other in &report.diagnosis.alternatives {
-            let by = other.separate_by.map(|key| about(key, subject));
-            let by = by.map_or_else(String::new, |by| format!(": {by}"));
-            line(&mut out, "or", &format!("{}{by}", other.code.word()));
-        }
-    }
-    for warning in &report.diagnosis.warnings {
-        line(&mut out, "warning", &format!("{} ({})", cause(report, warning), warning.code.word()));
-        mending(&mut out, report, warning);
-    }
-    line(&mut out, "way", &way(report));
-    if report.diagnosis.verdict.is_none() || detail == Detail::Full {
-        for fact in &report.evidence.facts {
-            line(&mut out, "checks", &checked(fact, report));
-        }
-    }
-    for it in not_checked(report) {
-        line(&mut out, "not-checked", &format!("{}: {} ({})", it.what, it.unlock, it.why));
-    }
-    out
+pub fn text(report: &Report, detail: Detail, words: &Words, look: Look) -> String {
+    let labels = LABELS.map(|label| length(&words.text(label, &[])));
+    let width = labels.into_iter().max().unwrap_or_default();
+    let mut page = Page { out: String::new(), report, words, look, width };
+    page.all(detail);
+    page.out
 }
 
 /// Several reports: a line each, then those with a problem in full.
-pub fn table(reports: &[Report], detail: Detail) -> String {
+pub fn table(reports: &[Report], detail: Detail, words: &Words, look: Look) -> String {
     let name = |report: &Report| report.evidence.subject.authority();
     let code =
         |report: &Report| report.code().map_or_else(|| "?".to_owned(), |it| it.word().to_owned());
+    let state = |report: &Report| state(report, words, look);
     let width = |of: &dyn Fn(&Report) -> usize| reports.iter().map(of).max().unwrap_or_default();
-    let names = width(&|report| name(report).len());
-    let codes = width(&|report| code(report).len());
-    let states = width(&|report| word("state", report.diagnosis.state.word()).len());
+    let names = width(&|report| length(&name(report)));
+    let codes = width(&|report| length(&code(report)));
+    let states = width(&|report| length(&state(report)));
     let mut out = String::new();
     for report in reports {
-        let state = word("state", report.diagnosis.state.word());
+        let state = format!("{:<states$}", state(report));
+        let state = look.paint_state(&state, report.diagnosis.state);
         let (name, code) = (name(report), code(report));
-        let _never =
-            writeln!(out, "{state:<states$}  {name:<names$}  {code:<codes$}  {}", headline(report));
+        let headline = headline(report, words);
+        // Writing to a string can't fail.
+        let _never = writeln!(out, "{state}  {name:<names$}  {code:<codes$}  {headline}");
     }
     for report in reports {
-        if report.diagnosis.state > crate::diag::diagnosis::State::Degraded
-            || detail == Detail::Full
-        {
+        if report.diagnosis.state > State::Degraded || detail == Detail::Full {
             out.push('\n');
-            out.push_str(&text(report, detail));
+            out.push_str(&text(report, detail, words, look));
         }
     }
     out
 }
 
-/// The proof in one line.
-fn because(out: &mut String, report: &Report, verdict: &Suspect) {
-    let facts = verdict.because.iter().filter_map(|reference| find(report, reference));
-    let proofs: Vec<String> = facts.map(|fact| summary(fact, report)).collect();
-    let sure =
-        format!("{}, {}", verdict.code.word(), word("confidence", verdict.confidence.word()));
-    line(out, "because", &format!("{} ({sure})", proofs.join("; ")));
+/// How many columns `text` takes: all our letters are one wide.
+fn length(text: &str) -> usize {
+    text.chars().count()
+}
+
+/// Mark and word.
+fn state(report: &Report, words: &Words, look: Look) -> String {
+    let state = report.diagnosis.state;
+    format!("{} {}", look.of_state(state), word("state", state.word(), words))
+}
+
+/// A report being written.
+struct Page<'r> {
+    out: String,
+    report: &'r Report,
+    words: &'r Words,
+    look: Look,
+    /// Of the longest label.
+    width: usize,
+}
+
+impl Page<'_> {
+    fn all(&mut self, detail: Detail) {
+        let (report, words) = (self.report, self.words);
+        let subject = &report.evidence.subject;
+        let state = state(report, words, self.look);
+        let state = self.look.paint_state(&state, report.diagnosis.state);
+        let headline = headline(report, words);
+        let _never = writeln!(self.out, "{state}  {}  {headline}", subject.authority());
+        if let Some(verdict) = &report.diagnosis.verdict {
+            self.because(verdict);
+            self.mending(verdict);
+            for other in &report.diagnosis.alternatives {
+                let by = other.separate_by.map(|key| about(key, subject, words));
+                let by = by.map_or_else(String::new, |by| format!(": {by}"));
+                self.line("label-or", &format!("{}{by}", other.code.word()));
+            }
+        }
+        for warning in &report.diagnosis.warnings {
+            let cause = cause(report, warning, words);
+            self.line("label-warning", &format!("{cause} ({})", warning.code.word()));
+            self.mending(warning);
+        }
+        let way = self.way();
+        self.line("label-way", &way);
+        self.checks(detail);
+        for it in not_checked(report, words) {
+            self.line("label-not-checked", &format!("{} ({}): {}", it.what, it.why, it.unlock));
+        }
+        if let Some(code) = report.code().filter(|code| *code != Code::Ok) {
+            let command = self.look.bold(&format!("sami-proxy explain {}", code.word()));
+            self.line("label-more", &command);
+        }
+    }
+
+    /// The proof in one line.
+    fn because(&mut self, verdict: &Suspect) {
+        let (report, words) = (self.report, self.words);
+        let facts = verdict.because.iter().filter_map(|reference| find(report, reference));
+        let proofs: Vec<String> = facts.map(|fact| summary(fact, report, words)).collect();
+        let sure = word("confidence", verdict.confidence.word(), words);
+        let sure = format!("{}, {sure}", verdict.code.word());
+        self.line("label-because", &format!("{} ({sure})", proofs.join("; ")));
+    }
+
+    fn mending(&mut self, suspect: &Suspect) {
+        let subject = &self.report.evidence.subject;
+        for fix in fixes(suspect.code, subject) {
+            let place = word("place", fix.place.word(), self.words);
+            let text = about(fix.text, subject, self.words);
+            self.line("label-fix", &sentence(&format!("{place}: {text}"), &[]));
+            if let Some(command) = fix.command {
+                let command = self.look.bold(&command);
+                let _never = writeln!(self.out, "{:1$}  $ {command}", "", self.width);
+            }
+        }
+    }
+
+    /// The ribbon, as far as the proxy.
+    fn way(&self) -> String {
+        let shown = self.report.path.iter().filter(|it| it.segment <= Segment::Proxy);
+        let each: Vec<String> = shown.map(|stretch| self.stretch(stretch)).collect();
+        each.join(" > ")
+    }
+
+    /// A mark, a name, and a word where somebody should look.
+    fn stretch(&self, stretch: &Stretch) -> String {
+        let name = word("way", stretch.segment.word(), self.words);
+        let mark = self.look.of_health(stretch.health);
+        let word = || word("health", stretch.health.word(), self.words);
+        let text = match stretch.health {
+            Health::Bad => format!("[{mark} {name}: {}]", word()),
+            Health::Warn => format!("{mark} {name}: {}", word()),
+            Health::Ok | Health::Unknown | Health::Skipped => format!("{mark} {name}"),
+        };
+        self.look.paint_health(&text, stretch.health)
+    }
+
+    fn checks(&mut self, detail: Detail) {
+        let (report, words) = (self.report, self.words);
+        let facts = &report.evidence.facts;
+        if report.diagnosis.verdict.is_none() || detail == Detail::Full {
+            let name = |fact: &Fact| word("check", fact.check.word(), words);
+            let names = facts.iter().map(|it| length(&name(it))).max().unwrap_or_default();
+            let marks = facts.iter().map(|it| length(&self.mark(it))).max().unwrap_or_default();
+            for fact in facts {
+                let (reference, name) = (tame(&fact.reference.0), name(fact));
+                let mark = format!("{:<marks$}", self.mark(fact));
+                let mark = self.look.paint_health(&mark, health(fact));
+                let told = summary(fact, report, words);
+                let row = format!("{reference:<4} {name:<names$}  {mark}  {told}");
+                self.line("label-checks", &row);
+            }
+            return;
+        }
+        let fine = facts.iter().filter(|fact| health(fact) == Health::Ok).count();
+        if fine > 0 {
+            let fine = u64::try_from(fine).unwrap_or(u64::MAX);
+            let folded = words.text("checks-folded", &[("count", Arg::Number(fine))]);
+            self.line("label-checks", &folded);
+        }
+    }
+
+    /// A mark and a word; what was skipped says so in its sentence.
+    fn mark(&self, fact: &Fact) -> String {
+        let health = health(fact);
+        let mark = self.look.of_health(health);
+        match health {
+            Health::Skipped => mark.to_owned(),
+            Health::Ok | Health::Bad | Health::Warn | Health::Unknown => {
+                format!("{mark} {}", word("health", health.word(), self.words))
+            }
+        }
+    }
+
+    fn line(&mut self, label: &str, text: &str) {
+        let label = self.words.text(label, &[]);
+        let _never = writeln!(self.out, "{label:>0$}  {text}", self.width);
+    }
 }
 
 fn find<'r>(report: &'r Report, reference: &Reference) -> Option<&'r Fact> {
     report.evidence.facts.iter().find(|fact| fact.reference == *reference)
-}
-
-fn mending(out: &mut String, report: &Report, suspect: &Suspect) {
-    let subject = &report.evidence.subject;
-    for fix in fixes(suspect.code, subject) {
-        let place = word("place", fix.place.word());
-        line(out, "fix", &format!("{place}: {}", about(fix.text, subject)));
-        if let Some(command) = fix.command {
-            let _never = writeln!(out, "{:LABEL$}  $ {command}", "");
-        }
-    }
-}
-
-/// The ribbon: a segment and a word each, as far as the proxy.
-fn way(report: &Report) -> String {
-    let shown = report.path.iter().filter(|it| it.segment <= Segment::Proxy);
-    let each = shown.map(|stretch| {
-        let state = word("health", stretch.health.word());
-        let name = word("segment", stretch.segment.word());
-        if stretch.health == Health::Bad {
-            format!("[{name} {state}]")
-        } else {
-            format!("{name} {state}")
-        }
-    });
-    each.collect::<Vec<_>>().join(" > ")
-}
-
-fn checked(fact: &Fact, report: &Report) -> String {
-    let state = word("health", health(fact).word());
-    format!(
-        "{:<4} {:<15} {:<7} {}",
-        tame(&fact.reference.0),
-        fact.check.word(),
-        state,
-        summary(fact, report)
-    )
-}
-
-fn line(out: &mut String, label: &str, text: &str) {
-    let label = word("label", label);
-    let _never = writeln!(out, "{label:>LABEL$}  {text}");
 }

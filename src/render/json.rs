@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::sentences::{self, about, cause, headline, summary};
+use super::sentences::{self, about, cause, headline, sentence, summary};
+use super::words::Words;
 use crate::diag::diagnosis::{Alternative, State};
 use crate::diag::evidence::Evidence;
 use crate::diag::fact::Fact;
@@ -14,42 +15,43 @@ use crate::target::Target;
 /// The version of the document's form.
 pub const SCHEMA: u32 = 1;
 
-/// The document of one report; its `evidence` is everything that is needed to make it again.
-pub fn document(report: &Report, command: &str) -> Value {
+/// The document of one report; its `evidence` is everything that is needed to make it again. Only
+/// its texts are in a language; codes and the words of the schema never are.
+pub fn document(report: &Report, command: &str, words: &Words) -> Value {
     json!({
         "schema": SCHEMA,
         "command": command,
         "version": env!("CARGO_PKG_VERSION"),
         "role": "client",
         "target": report.evidence.subject.authority(),
-        "verdict": verdict(report),
+        "verdict": verdict(report, words),
         "alternatives":
-            report.diagnosis.alternatives.iter().map(|it| alternative(it, report)).collect::<Vec<_>>(),
+            report.diagnosis.alternatives.iter().map(|it| alternative(it, report, words)).collect::<Vec<_>>(),
         "warnings":
-            report.diagnosis.warnings.iter().map(|it| finding(it, report)).collect::<Vec<_>>(),
+            report.diagnosis.warnings.iter().map(|it| finding(it, report, words)).collect::<Vec<_>>(),
         "path": report.path.iter().map(|stretch| json!({
             "segment": stretch.segment.word(),
             "state": stretch.health.word(),
             "by": stretch.by,
         })).collect::<Vec<_>>(),
         "checks":
-            report.evidence.facts.iter().map(|fact| check(fact, report)).collect::<Vec<_>>(),
+            report.evidence.facts.iter().map(|fact| check(fact, report, words)).collect::<Vec<_>>(),
         "timings": timings(report),
-        "not_checked": not_checked(report),
+        "not_checked": not_checked(report, words),
         "evidence": report.evidence,
     })
 }
 
 /// The document of several reports: one of each, and the worst verdict.
-pub fn documents(reports: &[Report], command: &str) -> Value {
+pub fn documents(reports: &[Report], command: &str, words: &Words) -> Value {
     let worst = reports.iter().max_by_key(|report| report.diagnosis.state);
     json!({
         "schema": SCHEMA,
         "command": command,
         "version": env!("CARGO_PKG_VERSION"),
         "role": "client",
-        "verdict": worst.map(verdict),
-        "targets": reports.iter().map(|report| document(report, command)).collect::<Vec<_>>(),
+        "verdict": worst.map(|report| verdict(report, words)),
+        "targets": reports.iter().map(|report| document(report, command, words)).collect::<Vec<_>>(),
     })
 }
 
@@ -69,10 +71,10 @@ pub fn evidence(document: &Value) -> Option<Vec<Evidence>> {
     }
 }
 
-fn verdict(report: &Report) -> Value {
+fn verdict(report: &Report, words: &Words) -> Value {
     match &report.diagnosis.verdict {
         Some(suspect) => {
-            let mut value = finding(suspect, report);
+            let mut value = finding(suspect, report, words);
             if let Some(fields) = value.as_object_mut() {
                 fields.insert("status".to_owned(), report.diagnosis.state.word().into());
             }
@@ -81,7 +83,7 @@ fn verdict(report: &Report) -> Value {
         None => json!({
             "status": State::Inconclusive.word(),
             "code": null,
-            "summary": headline(report),
+            "summary": headline(report, words),
             "confidence": null,
             "because": [],
             "fix": [],
@@ -89,16 +91,16 @@ fn verdict(report: &Report) -> Value {
     }
 }
 
-fn finding(suspect: &Suspect, report: &Report) -> Value {
+fn finding(suspect: &Suspect, report: &Report, words: &Words) -> Value {
     let subject = &report.evidence.subject;
     json!({
         "code": suspect.code.word(),
-        "summary": cause(report, suspect),
+        "summary": cause(report, suspect, words),
         "confidence": suspect.confidence.word(),
         "because": suspect.because,
         "fix": fixes(suspect.code, subject).iter().map(|fix| {
-            let mut value =
-                json!({ "where": fix.place.word(), "text": about(fix.text, subject) });
+            let text = sentence(&about(fix.text, subject, words), &[]);
+            let mut value = json!({ "where": fix.place.word(), "text": text });
             if let (Some(fields), Some(command)) = (value.as_object_mut(), &fix.command) {
                 fields.insert("command".to_owned(), command.as_str().into());
             }
@@ -107,15 +109,15 @@ fn finding(suspect: &Suspect, report: &Report) -> Value {
     })
 }
 
-fn alternative(it: &Alternative, report: &Report) -> Value {
+fn alternative(it: &Alternative, report: &Report, words: &Words) -> Value {
     json!({
         "code": it.code.word(),
         "confidence": it.confidence.word(),
-        "separate_by": it.separate_by.map(|key| about(key, &report.evidence.subject)),
+        "separate_by": it.separate_by.map(|key| about(key, &report.evidence.subject, words)),
     })
 }
 
-fn check(fact: &Fact, report: &Report) -> Value {
+fn check(fact: &Fact, report: &Report, words: &Words) -> Value {
     let status = match health(fact) {
         Health::Ok => "ok",
         Health::Warn | Health::Unknown => "warn",
@@ -126,7 +128,7 @@ fn check(fact: &Fact, report: &Report) -> Value {
         "id": fact.check.word(),
         "ref": fact.reference,
         "status": status,
-        "summary": summary(fact, report),
+        "summary": summary(fact, report, words),
         "evidence": fact.data.as_ref().map_or_else(|| json!({}), |data| json!(data)),
         "duration_ms": fact.took_ms,
     })
@@ -144,7 +146,7 @@ fn timings(report: &Report) -> Value {
     })
 }
 
-fn not_checked(report: &Report) -> Vec<Value> {
-    let all = sentences::not_checked(report).into_iter();
+fn not_checked(report: &Report, words: &Words) -> Vec<Value> {
+    let all = sentences::not_checked(report, words).into_iter();
     all.map(|it| json!({ "what": it.what, "why": it.why, "unlock": it.unlock })).collect()
 }

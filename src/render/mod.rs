@@ -1,8 +1,7 @@
-//! Reports and causes → text. Pure. The words of reports are in [`phrases`], those of causes in
-//! [`words`].
+//! Reports and causes → text. Pure. All words are those of [`words`].
 
 pub mod human;
 pub mod json;
-pub mod phrases;
+pub mod look;
 mod sentences;
 pub mod words;

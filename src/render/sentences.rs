@@ -1,56 +1,70 @@
-//! Facts and causes as sentences; the words are those of [`super::phrases`].
+//! Facts and causes as sentences; the words are those of [`super::words`].
 
-use super::phrases::{Arguments, phrase};
+use serde::Serialize;
+
+use super::words::{Arg, Lang, Words};
 use crate::diag::code::Code;
 use crate::diag::diagnosis::State;
 use crate::diag::evidence::Subject;
 use crate::diag::fact::{
-    Addresses, Attempt, Connects, Data, Fact, Hello, NameFailure, Outcome, Route, Skip, Speaks,
-    Status,
+    Addresses, Attempt, CheckId, Connects, Data, Fact, Hello, Outcome, Route, Speaks, Status,
 };
 use crate::diag::infer::Suspect;
 use crate::diag::report::{Report, round_trips};
 
-/// What every sentence may mention.
-pub(super) fn arguments(subject: &Subject) -> Arguments {
-    Arguments::from([
-        ("host", subject.host.clone()),
-        ("port", subject.port.to_string()),
-        ("target", subject.authority()),
-    ])
-}
+use Arg::{Number, Text};
 
-/// A sentence that needs nothing but the subject.
-pub(super) fn about(key: &str, subject: &Subject) -> String {
-    phrase(key, &arguments(subject))
+/// A text that needs nothing but the subject.
+pub(super) fn about(id: &str, subject: &Subject, words: &Words) -> String {
+    let (port, proxy) = (subject.port.to_string(), subject.authority());
+    words.text(id, &[("host", Text(&subject.host)), ("port", Text(&port)), ("proxy", Text(&proxy))])
 }
 
 /// A word.
-pub(super) fn word(group: &str, name: &str) -> String {
-    phrase(&format!("{group}-{name}"), &Arguments::new())
+pub(super) fn word(group: &str, name: &str, words: &Words) -> String {
+    words.text(&format!("{group}-{name}"), &[])
+}
+
+/// The word for a value of an enum; messages are named as JSON names the value.
+fn named(group: &str, value: impl Serialize, words: &Words) -> String {
+    let name = serde_json::to_value(value).unwrap_or_default();
+    word(group, name.as_str().unwrap_or_default(), words)
+}
+
+/// `text` with a capital at its beginning, unless it begins with one of `names`, and a full stop.
+pub(super) fn sentence(text: &str, names: &[&str]) -> String {
+    let mut letters = text.chars();
+    let first = letters.next();
+    if names.iter().any(|name| !name.is_empty() && text.starts_with(name)) {
+        return format!("{text}.");
+    }
+    let first: String = first.into_iter().flat_map(char::to_uppercase).collect();
+    format!("{first}{}.", letters.as_str())
 }
 
 /// The cause in a sentence.
-pub(super) fn cause(report: &Report, suspect: &Suspect) -> String {
-    let mut all = arguments(&report.evidence.subject);
-    all.extend(suspect.arguments.clone());
-    if let Some((_, hello)) = report.evidence.hello() {
-        all.insert("what", who(hello));
+pub(super) fn cause(report: &Report, suspect: &Suspect, words: &Words) -> String {
+    let subject = &report.evidence.subject;
+    let (port, proxy) = (subject.port.to_string(), subject.authority());
+    let hello = report.evidence.hello().map(|(_, hello)| hello);
+    let what = hello.map_or_else(|| words.text("speaks-untold", &[]), |it| who(it, words));
+    let mut all = vec![("what", Text(&what))];
+    all.extend(suspect.arguments.iter().map(|(name, value)| (*name, Text(value))));
+    all.extend([("host", Text(&subject.host)), ("port", Text(&port)), ("proxy", Text(&proxy))]);
+    let untold = hello.is_none_or(|it| it.speaks.is_none());
+    let text = if suspect.code == Code::Ok && untold {
+        words.text("ok-untold", &all)
     } else {
-        all.insert("what", word("speaks", "untold"));
-    }
-    let untold = report.evidence.hello().is_none_or(|(_, hello)| hello.speaks.is_none());
-    if suspect.code == Code::Ok && untold {
-        return phrase("cause-ok-untold", &all);
-    }
-    phrase(&format!("cause-{}", suspect.code.word()), &all)
+        words.summary(suspect.code, &all)
+    };
+    sentence(&text, &[&subject.host, &proxy])
 }
 
 /// The verdict in a sentence.
-pub(super) fn headline(report: &Report) -> String {
+pub(super) fn headline(report: &Report, words: &Words) -> String {
     match &report.diagnosis.verdict {
-        Some(suspect) => cause(report, suspect),
-        None => about("cause-none", &report.evidence.subject),
+        Some(suspect) => cause(report, suspect, words),
+        None => sentence(&about("unexplained", &report.evidence.subject, words), &[]),
     }
 }
 
@@ -64,123 +78,121 @@ pub(super) struct NotChecked {
 }
 
 /// What this report does not tell.
-pub(super) fn not_checked(report: &Report) -> Vec<NotChecked> {
-    let subject = &report.evidence.subject;
-    let key = match report.diagnosis.state {
-        State::Ok | State::Degraded => "not-checked-beyond",
-        State::Broken | State::Inconclusive => "not-checked-server",
-    };
-    let mut all = vec![NotChecked {
-        what: about(key, subject),
-        why: about(&format!("{key}-why"), subject),
-        unlock: about(&format!("{key}-unlock"), subject),
+pub(super) fn not_checked(report: &Report, words: &Words) -> Vec<NotChecked> {
+    let about = |id| about(id, &report.evidence.subject, words);
+    let mut all = vec![match report.diagnosis.state {
+        State::Ok | State::Degraded => NotChecked {
+            what: about("not-checked-beyond"),
+            why: about("not-checked-beyond-why"),
+            unlock: about("not-checked-beyond-unlock"),
+        },
+        State::Broken | State::Inconclusive => NotChecked {
+            what: about("not-checked-server"),
+            why: about("not-checked-server-why"),
+            unlock: about("not-checked-server-unlock"),
+        },
     }];
     if let Some(why) = report.is_cut_short() {
         all.push(NotChecked {
-            what: about("not-checked-rest", subject),
-            why: word("skip", skip_word(why)),
-            unlock: about("not-checked-rest-unlock", subject),
+            what: about("not-checked-rest"),
+            why: named("skip", why, words),
+            unlock: about("not-checked-rest-unlock"),
         });
     }
     all
 }
 
 /// What answers, with its name.
-fn who(hello: &Hello) -> String {
-    let what = word("speaks", hello.speaks.map_or("untold", speaks_word));
+fn who(hello: &Hello, words: &Words) -> String {
+    let Some(speaks) = hello.speaks else { return words.text("speaks-untold", &[]) };
+    let what = named("speaks", speaks, words);
     match hello.version.as_ref().or(hello.name.as_ref()) {
-        Some(name) => phrase("named", &Arguments::from([("what", what), ("name", name.clone())])),
+        Some(name) => format!("{what} ({name})"),
         None => what,
     }
 }
 
 /// What a check found, in a sentence.
-pub(super) fn summary(fact: &Fact, report: &Report) -> String {
+pub(super) fn summary(fact: &Fact, report: &Report, words: &Words) -> String {
     if let Status::Skipped(why) = fact.status {
-        let why = word("skip", skip_word(why));
-        return phrase("check-skipped", &Arguments::from([("why", why)]));
+        return words.text("fact-skipped", &[("why", Text(&named("skip", why, words)))]);
     }
     match &fact.data {
-        None => phrase("check-empty", &Arguments::new()),
-        Some(Data::Addresses(it)) => resolved(fact, it),
-        Some(Data::Route(it)) => routed(it),
-        Some(Data::Connects(it)) if fact.check == crate::diag::fact::CheckId::TcpConnect => {
-            connected(fact, it, report)
+        None => words.text("fact-empty", &[]),
+        Some(Data::Addresses(it)) => resolved(fact, it, words),
+        Some(Data::Route(it)) => routed(it, words),
+        Some(Data::Connects(it)) if fact.check == CheckId::TcpConnect => {
+            connected(fact, it, report, words)
         }
-        Some(Data::Connects(it)) => siblings(it),
+        Some(Data::Connects(it)) => siblings(it, words),
         Some(Data::Ladder(it)) => match it.answers_from {
-            Some(hop) => phrase("check-ttl-ladder", &Arguments::from([("hop", hop.to_string())])),
-            None => phrase("check-ttl-ladder-failed", &Arguments::new()),
+            Some(hop) => words.text("fact-ttl-ladder", &[("hop", Number(hop.into()))]),
+            None => words.text("fact-ttl-ladder-failed", &[]),
         },
         Some(Data::Control(it)) => {
-            let outcome = word("outcome", outcome_word(it.attempt.outcome));
+            let outcome = named("outcome", it.attempt.outcome, words);
             let control = it.attempt.address.to_string();
-            let all = Arguments::from([("control", control), ("outcome", outcome)]);
-            phrase("check-control-address", &all)
+            let all = [("subject", Text(&control)), ("outcome", Text(&outcome))];
+            words.text("fact-control-address", &all)
         }
-        Some(Data::Hello(it)) => greeted(it),
+        Some(Data::Hello(it)) => greeted(it, words),
     }
 }
 
-fn resolved(fact: &Fact, found: &Addresses) -> String {
-    let mut all = Arguments::from([("subject", fact.subject.clone())]);
+fn resolved(fact: &Fact, found: &Addresses, words: &Words) -> String {
+    let subject = ("subject", Text(&fact.subject));
     if let Some(failure) = found.failure {
-        all.insert("failure", word("failure", failure_word(failure)));
-        all.insert("ms", ms(found.elapsed_us));
-        return phrase("check-resolve-failed", &all);
+        let (failure, ms) = (named("failure", failure, words), ms(found.elapsed_us, words));
+        let all = [subject, ("failure", Text(&failure)), ("ms", Text(&ms))];
+        return words.text("fact-resolve-failed", &all);
     }
     let addresses: Vec<_> = found.addresses.iter().map(ToString::to_string).collect();
-    all.insert("addresses", addresses.join(", "));
-    phrase("check-resolve", &all)
+    words.text("fact-resolve", &[subject, ("addresses", Text(&addresses.join(", ")))])
 }
 
-fn routed(route: &Route) -> String {
-    let mut all = Arguments::from([("to", route.to.to_string())]);
+fn routed(route: &Route, words: &Words) -> String {
+    let to = route.to.to_string();
+    let to = ("to", Text(&to));
     match route.source {
-        Some(source) => {
-            all.insert("source", source.to_string());
-            phrase("check-route", &all)
-        }
-        None => phrase("check-route-failed", &all),
+        Some(source) => words.text("fact-route", &[to, ("source", Text(&source.to_string()))]),
+        None => words.text("fact-route-failed", &[to]),
     }
 }
 
-fn connected(fact: &Fact, connects: &Connects, report: &Report) -> String {
+fn connected(fact: &Fact, connects: &Connects, report: &Report, words: &Words) -> String {
     let attempts = &connects.attempts;
     let Some(told) = attempts.iter().find(|it| it.outcome == Outcome::Open).or(attempts.last())
     else {
-        return phrase("check-empty", &Arguments::new());
+        return words.text("fact-empty", &[]);
     };
     let same: Vec<_> = attempts.iter().filter(|it| it.outcome == told.outcome).collect();
     let longest = same.iter().map(|it| it.elapsed_us).max().unwrap_or_default();
-    let mut all = Arguments::from([
-        ("subject", fact.subject.clone()),
-        ("outcome", word("outcome", outcome_word(told.outcome))),
-        ("times", same.len().to_string()),
-        ("attempts", attempts.len().to_string()),
-        ("ms", ms(longest)),
-    ]);
     let primary = report.evidence.primary().is_some_and(|it| it == told.address);
     let answers = matches!(told.outcome, Outcome::Open | Outcome::Refused);
-    match round_trips(&report.evidence).filter(|_| primary && answers) {
-        Some(times) => {
-            all.insert("ms", ms(times.median_us));
-            all.insert("min", ms(times.min_us));
-            all.insert("jitter", ms(times.jitter_us));
-            phrase("check-round-trip", &all)
-        }
-        None => phrase("check-tcp-connect", &all),
-    }
+    let times = round_trips(&report.evidence).filter(|_| primary && answers);
+    let took = ms(times.map_or(longest, |it| it.median_us), words);
+    let outcome = named("outcome", told.outcome, words);
+    let mut all = vec![
+        ("subject", Text(&fact.subject)),
+        ("outcome", Text(&outcome)),
+        ("times", Number(count(same.len()))),
+        ("attempts", Number(count(attempts.len()))),
+        ("ms", Text(&took)),
+    ];
+    let Some(times) = times else { return words.text("fact-tcp-connect", &all) };
+    let (min, jitter) = (ms(times.min_us, words), ms(times.jitter_us, words));
+    all.extend([("min", Text(&min)), ("jitter", Text(&jitter))]);
+    words.text("fact-round-trip", &all)
 }
 
-fn greeted(hello: &Hello) -> String {
-    let tries = hello.exchanges.len();
+fn greeted(hello: &Hello, words: &Words) -> String {
     let longest = hello.exchanges.iter().map(|it| it.elapsed_us).max().unwrap_or_default();
-    let all =
-        Arguments::from([("what", who(hello)), ("times", tries.to_string()), ("ms", ms(longest))]);
-    let key = match hello.speaks {
-        Some(Speaks::Closes) => "check-hello-closes",
-        Some(Speaks::Nothing) => "check-hello-nothing",
+    let (what, longest) = (who(hello, words), ms(longest, words));
+    let times = count(hello.exchanges.len());
+    let all = [("what", Text(&what)), ("times", Number(times)), ("ms", Text(&longest))];
+    let id = match hello.speaks {
+        Some(Speaks::Closes) => "fact-hello-closes",
+        Some(Speaks::Nothing) => "fact-hello-nothing",
         Some(
             Speaks::SamiProxy
             | Speaks::HttpProxy
@@ -190,13 +202,13 @@ fn greeted(hello: &Hello) -> String {
             | Speaks::Socks
             | Speaks::Unknown,
         )
-        | None => "check-hello",
+        | None => "fact-hello",
     };
-    phrase(key, &all)
+    words.text(id, &all)
 }
 
 /// Ports that came to the same are told together.
-fn siblings(connects: &Connects) -> String {
+fn siblings(connects: &Connects, words: &Words) -> String {
     let mut groups: Vec<(Outcome, Vec<&Attempt>)> = Vec::new();
     for attempt in &connects.attempts {
         match groups.iter_mut().find(|(outcome, _)| *outcome == attempt.outcome) {
@@ -205,86 +217,62 @@ fn siblings(connects: &Connects) -> String {
         }
     }
     let told: Vec<String> =
-        groups.iter().map(|(outcome, group)| sibling(*outcome, group)).collect();
-    phrase("check-sibling-ports", &Arguments::from([("ports", told.join("; "))]))
+        groups.iter().map(|(outcome, group)| sibling(*outcome, group, words)).collect();
+    words.text("fact-sibling-ports", &[("ports", Text(&told.join("; ")))])
 }
 
-fn sibling(outcome: Outcome, group: &[&Attempt]) -> String {
+fn sibling(outcome: Outcome, group: &[&Attempt], words: &Words) -> String {
     let ports: Vec<String> = group.iter().map(|it| it.address.port().to_string()).collect();
     let fastest = group.iter().map(|it| it.elapsed_us).min().unwrap_or_default();
-    let all = Arguments::from([
-        ("port", ports.join(", ")),
-        ("outcome", word("outcome", outcome_word(outcome))),
-        ("ms", ms(fastest)),
-    ]);
-    phrase("check-sibling", &all)
+    let (ports, outcome) = (ports.join(", "), named("outcome", outcome, words));
+    let fastest = ms(fastest, words);
+    let all = [("ports", Text(&ports)), ("outcome", Text(&outcome)), ("ms", Text(&fastest))];
+    words.text("fact-sibling", &all)
+}
+
+fn count(number: usize) -> u64 {
+    u64::try_from(number).unwrap_or(u64::MAX)
 }
 
 /// Milliseconds; tenths where they count.
-fn ms(us: u64) -> String {
+fn ms(us: u64, words: &Words) -> String {
+    let point = match words.lang() {
+        Lang::Ru => ',',
+        Lang::En => '.',
+    };
     if us < 100 {
-        "<0.1".to_owned()
+        format!("<0{point}1")
     } else if us < 10_000 {
-        format!("{}.{}", us / 1000, us % 1000 / 100)
+        format!("{}{point}{}", us / 1000, us % 1000 / 100)
     } else {
         (us / 1000).to_string()
     }
 }
 
-const fn outcome_word(outcome: Outcome) -> &'static str {
-    match outcome {
-        Outcome::Open => "open",
-        Outcome::Refused => "refused",
-        Outcome::Silent => "silent",
-        Outcome::HostUnreachable => "host-unreachable",
-        Outcome::NetworkUnreachable => "network-unreachable",
-        Outcome::ProtocolUnreachable => "protocol-unreachable",
-        Outcome::Forbidden => "forbidden",
-        Outcome::NoSource => "no-source",
-        Outcome::Reset => "reset",
-        Outcome::OwnLimits => "own-limits",
-        Outcome::Other => "other",
-        Outcome::Unfinished => "unfinished",
-    }
-}
+#[cfg(test)]
+mod tests {
+    use super::{ms, sentence};
+    use crate::render::words::{Lang, Words};
 
-const fn failure_word(failure: NameFailure) -> &'static str {
-    match failure {
-        NameFailure::NoSuchName => "no-such-name",
-        NameFailure::NoAddress => "no-address",
-        NameFailure::TryAgain => "try-again",
-        NameFailure::Failed => "failed",
-        NameFailure::Silent => "silent",
-        NameFailure::Other => "other",
+    #[test]
+    fn a_sentence_begins_with_a_capital_unless_with_a_name() {
+        assert_eq!(sentence("порт закрыт", &[]), "Порт закрыт.");
+        assert_eq!(sentence("example.org is silent", &["example.org"]), "example.org is silent.");
+        assert_eq!(sentence("10.0.0.1 is silent", &[""]), "10.0.0.1 is silent.");
+        assert_eq!(sentence("", &[]), ".");
     }
-}
 
-/// Why a check was not made.
-const fn skip_word(skip: Skip) -> &'static str {
-    match skip {
-        Skip::AddressGiven => "address-given",
-        Skip::NoAddress => "no-address",
-        Skip::Loopback => "loopback",
-        Skip::PortOpen => "port-open",
-        Skip::PortNotOpen => "port-not-open",
-        Skip::NoAnswer => "no-answer",
-        Skip::NotPublic => "not-public",
-        Skip::NoRoute => "no-route",
-        Skip::OutOfTime => "out-of-time",
-        Skip::Interrupted => "interrupted",
-    }
-}
-
-const fn speaks_word(speaks: Speaks) -> &'static str {
-    match speaks {
-        Speaks::SamiProxy => "sami-proxy",
-        Speaks::HttpProxy => "http-proxy",
-        Speaks::WebServer => "web-server",
-        Speaks::Ssh => "ssh",
-        Speaks::Tls => "tls",
-        Speaks::Socks => "socks",
-        Speaks::Unknown => "unknown",
-        Speaks::Nothing => "nothing",
-        Speaks::Closes => "closes",
+    #[test]
+    fn milliseconds_have_tenths_where_they_count() {
+        let (ru, en) = (Words::new(Lang::Ru), Words::new(Lang::En));
+        for (us, english, russian) in [
+            (0, "<0.1", "<0,1"),
+            (100, "0.1", "0,1"),
+            (9_999, "9.9", "9,9"),
+            (10_000, "10", "10"),
+            (5_000_964, "5000", "5000"),
+        ] {
+            assert_eq!((ms(us, &en).as_str(), ms(us, &ru).as_str()), (english, russian));
+        }
     }
 }

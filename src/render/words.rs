@@ -1,8 +1,9 @@
 //! Every text of the doctor, in two languages: `src/locales/en.ftl` and `ru.ftl` (Project Fluent).
 //!
 //! A code has two messages: its own word (one line that says what is wrong) and that word with
-//! `-long` (the page of `explain`). [`FIXED`] lists all others. The tests hold that both languages
-//! have all of them with the same arguments, and nothing else.
+//! `-long` (the page of `explain`). A value of an enum has one that is named `GROUP-VALUE`, as JSON
+//! has the value (`outcome-refused`). All others stand in the code as they are. The tests hold that
+//! both languages have all of them with the same arguments, and nothing else.
 
 use fluent_bundle::concurrent::FluentBundle;
 use fluent_bundle::{FluentArgs, FluentResource, FluentValue};
@@ -75,17 +76,20 @@ pub enum Arg<'a> {
     Number(u64),
 }
 
-/// Every argument that a message may have. One that is not given is shown as what
+/// Every argument that the line of a code may have. One that is not given is shown as what
 /// `argument-NAME` says, as in the list of `explain`.
 pub const ARGUMENTS: &[&str] = &[
-    // the proxy
+    // the proxy, and HOST:PORT of it
     "host",
     "port",
+    "proxy",
+    // who answers there, and another port of the host that does
+    "what",
+    "sibling",
     // another value than the expected one, of the same kind: a port, an address, a name
     "other",
-    // a name that is looked up, and who was asked
+    // a name that is looked up
     "name",
-    "server",
     // beyond the proxy: HOST:PORT, or a host
     "target",
     // the client's address as the proxy sees it
@@ -105,52 +109,36 @@ pub const ARGUMENTS: &[&str] = &[
     "limit",
 ];
 
-/// Every message that belongs to no code, but for the `argument-…` of [`ARGUMENTS`].
-pub const FIXED: &[&str] = &[
-    "segment-client",
-    "segment-lan",
-    "segment-isp",
-    "segment-edge",
-    "segment-host",
-    "segment-docker",
-    "segment-proxy",
-    "segment-dns",
-    "segment-target",
-    "state-ok",
-    "state-bad",
-    "state-warn",
-    "state-unknown",
-    "state-skipped",
-    "severity-fine",
-    "severity-warning",
-    "severity-problem",
-    "confidence-certain",
-    "confidence-likely",
-    "confidence-possible",
-    "heading-because",
-    "heading-could-also-be",
-    "heading-tell-apart",
-    "heading-fix",
-    "heading-not-checked",
-    "heading-warnings",
-    "place-windows",
-    "place-server",
-    "place-docker",
-    "place-provider",
-    "place-sami",
-    "status-ok",
-    "status-degraded",
-    "status-broken",
-    "status-inconclusive",
-    "count-checks",
-    "count-checks-fine",
-    "count-checks-skipped",
-    "explain-where",
-    "explain-placeholders",
-    "explain-list",
-    "explain-unknown",
-    "explain-near",
+/// The further arguments of the messages that belong to no code; those are always given.
+pub const MEASURED: &[&str] = &[
+    // what a check looked at, what it found, and why not
+    "subject",
+    "addresses",
+    "ports",
+    "to",
+    "source",
+    "hop",
+    "outcome",
+    "failure",
+    "why",
+    // so many, of so many
+    "times",
+    "attempts",
+    // milliseconds
+    "ms",
+    "min",
+    "jitter",
 ];
+
+/// `text` without anything that a terminal obeys: control characters, and those that turn the
+/// direction of writing.
+pub fn tame(text: &str) -> String {
+    let obeyed = |c: char| {
+        c.is_control()
+            || matches!(c, '\u{061c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    text.chars().map(|c| if obeyed(c) { '\u{fffd}' } else { c }).collect()
+}
 
 const fn source(lang: Lang) -> &'static str {
     match lang {
@@ -190,17 +178,20 @@ impl Words {
         self.lang
     }
 
-    /// The message `id`, one of [`FIXED`] or of a code. An argument that is not given is shown as a
-    /// placeholder; an `id` that does not exist is shown itself.
+    /// The message `id`. A text among the arguments is made harmless with [`tame`]; one of
+    /// [`ARGUMENTS`] that is not given is shown as a placeholder; an `id` that does not exist is
+    /// shown itself. Where a name is given twice, the first counts.
     pub fn text(&self, id: &str, args: &[(&str, Arg<'_>)]) -> String {
-        let mut all = FluentArgs::with_capacity(ARGUMENTS.len());
+        let mut all = FluentArgs::with_capacity(ARGUMENTS.len() + args.len());
         for name in ARGUMENTS {
-            let value = match args.iter().find(|(given, _)| given == name) {
-                Some((_, Arg::Text(text))) => FluentValue::from(*text),
-                Some((_, Arg::Number(number))) => FluentValue::from(*number),
-                None => FluentValue::from(self.plain(&format!("argument-{name}"))),
+            all.set(*name, self.plain(&format!("argument-{name}")));
+        }
+        for (name, value) in args.iter().rev() {
+            let value = match value {
+                Arg::Text(text) => FluentValue::from(tame(text)),
+                Arg::Number(number) => FluentValue::from(*number),
             };
-            all.set(*name, value);
+            all.set((*name).to_owned(), value);
         }
         self.format(id, Some(&all))
     }
@@ -244,9 +235,100 @@ impl Words {
 #[cfg(test)]
 mod tests {
     use std::collections::{BTreeMap, BTreeSet};
+    use std::path::Path;
 
-    use super::{ARGUMENTS, Arg, FIXED, FluentResource, Lang, Words, source};
+    use super::{ARGUMENTS, Arg, FluentResource, Lang, MEASURED, Words, source, tame};
     use crate::diag::code::{Code, Segment, Severity};
+    use crate::diag::{fix, infer};
+
+    /// Group of messages, the enum whose values it names, the file of `diag` that has it.
+    const GROUPS: &[(&str, &str, &str)] = &[
+        ("segment", "Segment", "code"),
+        ("way", "Segment", "code"),
+        ("severity", "Severity", "code"),
+        ("confidence", "Confidence", "infer/mod"),
+        ("state", "State", "diagnosis"),
+        ("health", "Health", "report"),
+        ("place", "Place", "fix"),
+        ("check", "CheckId", "fact"),
+        ("outcome", "Outcome", "fact"),
+        ("failure", "NameFailure", "fact"),
+        ("skip", "Skip", "fact"),
+        ("speaks", "Speaks", "fact"),
+        ("progress", "Area", "plan"),
+    ];
+
+    /// How the messages begin that the code names as they are.
+    const LITERALS: &[&str] = &[
+        "checks-",
+        "explain-",
+        "fact-",
+        "fix-",
+        "label-",
+        "not-checked-",
+        "ok-",
+        "progress-",
+        "separate-",
+        "speaks-",
+        "unexplained",
+    ];
+
+    fn folder() -> std::path::PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("src")
+    }
+
+    /// The values of an enum of `diag`, as JSON has them.
+    fn values(name: &str, file: &str) -> Vec<String> {
+        let code = std::fs::read_to_string(folder().join(format!("diag/{file}.rs"))).unwrap();
+        let body = code.split(&format!("pub enum {name} {{\n")).nth(1).unwrap();
+        let body = body.split("\n}").next().unwrap();
+        let variant = |line: &str| {
+            let word = line.trim().trim_end_matches(',');
+            let named = word.starts_with(|c: char| c.is_ascii_uppercase());
+            (named && word.chars().all(|c| c.is_ascii_alphanumeric())).then(|| kebab(word))
+        };
+        let found: Vec<String> = body.lines().filter_map(variant).collect();
+        assert!(found.len() > 2, "{name}: {found:?}");
+        found
+    }
+
+    fn kebab(word: &str) -> String {
+        let mut text = String::new();
+        for c in word.chars() {
+            if c.is_ascii_uppercase() && !text.is_empty() {
+                text.push('-');
+            }
+            text.push(c.to_ascii_lowercase());
+        }
+        text
+    }
+
+    /// Every text in quotes in `folder`, tests left out.
+    fn quoted(folder: &Path, found: &mut BTreeSet<String>) {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                quoted(&path, found);
+            } else if path.extension().is_some_and(|it| it == "rs") && !path.ends_with("tests.rs") {
+                let code = std::fs::read_to_string(&path).unwrap();
+                let code = code.split("#[cfg(test)]\nmod tests").next().unwrap();
+                found.extend(code.split('"').skip(1).step_by(2).map(str::to_owned));
+            }
+        }
+    }
+
+    /// The messages that the code names as they are.
+    fn literals() -> BTreeSet<String> {
+        let mut found = BTreeSet::new();
+        for layer in ["cli", "diag", "render"] {
+            quoted(&folder().join(layer), &mut found);
+        }
+        found.retain(|text| {
+            LITERALS.iter().any(|start| text.starts_with(start))
+                && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-')
+        });
+        found
+    }
 
     /// Each message's arguments, by a reading of the file that is not Fluent's.
     fn messages(lang: Lang) -> BTreeMap<String, BTreeSet<String>> {
@@ -273,8 +355,14 @@ mod tests {
         let codes = Code::ALL.iter().map(|code| code.word());
         let mut all: BTreeSet<String> = codes.clone().map(str::to_owned).collect();
         all.extend(codes.map(|word| format!("{word}-long")));
-        all.extend(FIXED.iter().map(|&id| id.to_owned()));
         all.extend(ARGUMENTS.iter().map(|name| format!("argument-{name}")));
+        all.extend(fix::texts().map(str::to_owned));
+        all.extend(literals());
+        for (group, name, file) in GROUPS {
+            all.extend(values(name, file).iter().map(|value| format!("{group}-{value}")));
+        }
+        // Who was not looked at has no word: the sentence says so.
+        all.remove("health-skipped");
         all
     }
 
@@ -309,8 +397,13 @@ mod tests {
         let (ru, en) = (messages(Lang::Ru), messages(Lang::En));
         assert_eq!(ru, en);
         let used: BTreeSet<&str> = en.values().flatten().map(String::as_str).collect();
-        let known: BTreeSet<&str> = ARGUMENTS.iter().copied().collect();
+        let known: BTreeSet<&str> = ARGUMENTS.iter().chain(MEASURED).copied().collect();
         assert_eq!(used, known);
+        for code in Code::ALL {
+            for name in &en[code.word()] {
+                assert!(ARGUMENTS.contains(&name.as_str()), "{}: {name}", code.word());
+            }
+        }
         for (id, arguments) in &en {
             assert!(
                 !id.ends_with("-long") || arguments.is_empty(),
@@ -324,7 +417,8 @@ mod tests {
         for lang in Lang::ALL {
             let words = Words::new(lang);
             for id in expected() {
-                let text = words.text(&id, &[]);
+                let given: Vec<_> = MEASURED.iter().map(|name| (*name, Arg::Number(2))).collect();
+                let text = words.text(&id, &given);
                 assert!(!text.contains("{$") && !text.is_empty(), "{lang:?}: {id}: {text}");
                 assert!(!text.contains(['\u{2068}', '\u{2069}']), "{lang:?}: {id}: {text}");
             }
@@ -341,7 +435,7 @@ mod tests {
                 assert!(text.chars().count() <= 100, "{lang:?}: {name}: {text}");
                 assert!(!text.contains('\n') && !text.ends_with('.'), "{lang:?}: {name}: {text}");
                 let first: Vec<char> = text.chars().take(2).collect();
-                // A word all in capitals is a name.
+                // It is made a sentence elsewhere; a word all in capitals is a name.
                 let lower = !first[0].is_uppercase() || first[1].is_uppercase();
                 let named = ["Docker", "Windows", "Ubuntu"].iter().any(|w| text.starts_with(w));
                 assert!(lower || named, "{lang:?}: {name}: {text}");
@@ -406,31 +500,80 @@ mod tests {
         assert!(en.summary(Code::PortFiltered, &args).contains("203.0.113.10"));
         assert!(ru.summary(Code::PortFiltered, &args).contains("8080"));
         for (count, in_russian, in_english) in [
-            (1, "1 проверка", "1 check"),
-            (2, "2 проверки", "2 checks"),
-            (5, "5 проверок", "5 checks"),
-            (11, "11 проверок", "11 checks"),
-            (21, "21 проверка", "21 checks"),
+            (1, "1 проверка не нашла", "1 check found"),
+            (2, "2 проверки не нашли", "2 checks found"),
+            (5, "5 проверок не нашли", "5 checks found"),
+            (11, "11 проверок не нашли", "11 checks found"),
+            (21, "21 проверка не нашла", "21 checks found"),
         ] {
             let args = [("count", Arg::Number(count))];
-            assert_eq!(ru.text("count-checks", &args), in_russian);
-            assert_eq!(en.text("count-checks", &args), in_english);
+            let (in_ru, in_en) = (ru.text("checks-folded", &args), en.text("checks-folded", &args));
+            assert!(in_ru.starts_with(in_russian), "{in_ru}");
+            assert!(in_en.starts_with(in_english), "{in_en}");
         }
+        let args = [("host", Arg::Text("{ $port }")), ("host", Arg::Text("second"))];
+        let text = en.summary(Code::PortRejected, &args);
+        assert_eq!(text, "a firewall rejects connections to port <port> of { $port }");
         assert_eq!(en.text("no-such-message", &[]), "no-such-message");
     }
 
     #[test]
-    fn every_segment_and_severity_has_a_name() {
+    fn segments_and_severities_have_names() {
         for lang in Lang::ALL {
             let words = Words::new(lang);
             for segment in Segment::ALL {
-                assert!(FIXED.contains(&format!("segment-{}", segment.word()).as_str()));
                 assert!(!words.segment(segment).starts_with("segment-"));
             }
             for severity in [Severity::Fine, Severity::Warning, Severity::Problem] {
                 assert!(!words.severity(severity).starts_with("severity-"));
             }
         }
+    }
+
+    #[test]
+    fn what_becomes_part_of_a_sentence_is_no_sentence_itself() {
+        for lang in Lang::ALL {
+            let words = Words::new(lang);
+            let parts = ["fix-", "separate-", "fact-", "place-", "outcome-", "skip-", "failure-"];
+            for id in expected().iter().filter(|id| parts.iter().any(|it| id.starts_with(it))) {
+                let text = words.text(id, &[]);
+                assert!(!text.ends_with('.') && !text.contains('\n'), "{lang:?}: {id}: {text}");
+                let upper = text.chars().next().unwrap().is_uppercase();
+                assert!(!upper, "{lang:?}: {id}: {text}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_tells_apart_and_unlocks_is_the_same_command_in_both_languages() {
+        let (ru, en) = (Words::new(Lang::Ru), Words::new(Lang::En));
+        for id in expected().iter().filter(|it| it.starts_with("separate-")) {
+            let command = |words: &Words| {
+                let text = words.text(id, &[("host", Arg::Text("h")), ("proxy", Arg::Text("p"))]);
+                text.split_once(": ").map(|(_, command)| command.replace("<порт>", "<port>"))
+            };
+            assert_eq!(command(&ru), command(&en), "{id}");
+        }
+    }
+
+    #[test]
+    fn every_cause_that_can_be_found_has_all_its_arguments() {
+        let given = ["host", "port", "proxy", "what"];
+        for (code, _) in infer::RULES {
+            for name in &messages(Lang::En)[code.word()] {
+                let by_a_rule = *code == Code::PortFiltered && name == "sibling";
+                assert!(by_a_rule || given.contains(&name.as_str()), "{}: {name}", code.word());
+            }
+        }
+    }
+
+    #[test]
+    fn no_argument_makes_a_terminal_obey() {
+        let hostile = "a\u{1b}[31m\u{9b}2J\nb\u{202e}c\u{2066}\u{200f}";
+        assert_eq!(tame(hostile), "a\u{fffd}[31m\u{fffd}2J\u{fffd}b\u{fffd}c\u{fffd}\u{fffd}");
+        let words = Words::new(Lang::En);
+        let text = words.summary(Code::HostSilent, &[("host", Arg::Text(hostile))]);
+        assert!(text.starts_with(&tame(hostile)), "{text:?}");
     }
 
     #[test]
