@@ -68,7 +68,8 @@
 //! | a counter | [`proxy::tally`], a line in `proxy/metrics.rs` |
 //! | a service of `sami-proxy.internal` | [`proxy::internal`] |
 //! | a check | [`diag::fact::CheckId`], a file in `diag/checks`, a step in [`diag::plan`] |
-//! | a cause | [`diag::code`] and two messages in each of `locales/en.ftl` and `ru.ftl`, a rule in [`diag::infer`], [`diag::fix`], words in [`render::phrases`], a case in `tests/cases` |
+//! | a cause | [`diag::code`] and two messages in each of `locales/en.ftl` and `ru.ftl`, a rule in [`diag::infer`], [`diag::fix`], a case in `tests/cases` |
+//! | a text of the doctor | a message in each of `locales/en.ftl` and `ru.ftl`, its arguments in [`render::words`] |
 //! | a kind of failure | [`failure`], one row |
 
 pub mod cli;

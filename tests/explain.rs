@@ -70,7 +70,9 @@ fn a_page_says_where_how_bad_and_what_to_do() {
     assert_eq!(lines.next(), Some("port-filtered (problem)"));
     assert_eq!(
         lines.next(),
-        Some("port <port> of <host> stays silent, although the server itself answers")
+        Some(
+            "port <port> of <host> stays silent, although the server itself answers on port <another port>"
+        )
     );
     assert_eq!(lines.next(), Some("where: the edge of the server's hosting"));
     assert_eq!(lines.next(), Some(""));

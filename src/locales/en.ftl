@@ -92,7 +92,7 @@ fix-correct-the-name = correct the name of the proxy's host in the settings, or 
 fix-forget-old-names = make Windows forget old names, then try again
 fix-use-the-address = enter the server's IP address instead of its name
 fix-other-name-server = set another name server, such as 1.1.1.1, in the properties of the network adapter
-fix-connect-to-a-network = plug in the cable or join a Wi-Fi network; the adapters are shown by the command
+fix-connect-to-a-network = plug in the cable or join a Wi-Fi network; the command below shows the adapters
 fix-renew-the-address = ask the router for an address again; if that does not help, restart the router
 fix-sign-in = open any page in a browser and sign in to the network, or use another network
 fix-allow-outgoing = allow connections to port { $port } in the antivirus and in the firewall (PowerShell as administrator)
@@ -132,9 +132,9 @@ check-control-address = control
 check-hello = who answers
 
 fact-resolve = { $subject } is { $addresses }
-fact-resolve-failed = no address for { $subject }: { $failure }, after { $ms } ms
+fact-resolve-failed = no address for { $subject }: { $failure } (after { $ms } ms)
 fact-route = packets to { $to } leave from { $source }
-fact-route-failed = this computer has no way to { $to }
+fact-route-failed = this computer's routing table has no way to { $to }
 fact-tcp-connect = { $subject }: { $outcome } ({ $times } of { $attempts }), { $ms } ms
 fact-round-trip = { $subject }: { $outcome } ({ $times } of { $attempts }), { $ms } ms (fastest { $min } ms, jitter { $jitter } ms)
 fact-sibling-ports = other ports: { $ports }
@@ -182,7 +182,7 @@ outcome-unfinished = cut short
 
 failure-no-such-name = there is no such name
 failure-no-address = the name has no address of this kind
-failure-try-again = the name server could not tell for now
+failure-try-again = looking it up has failed for now
 failure-failed = the name server refused to answer
 failure-silent = no answer
 failure-other = another error
@@ -196,7 +196,7 @@ skip-no-answer = the port does not answer
 skip-not-public = the address is not public
 skip-no-route = no packet would leave this computer
 skip-out-of-time = the time was over
-skip-interrupted = you interrupted it
+skip-interrupted = interrupted
 
 ### What stands where an argument is not given
 

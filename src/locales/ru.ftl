@@ -90,10 +90,10 @@ unexplained = не хватило времени или данных, чтобы
 ### Что исправит
 
 fix-correct-the-name = исправьте имя прокси в настройках или впишите вместо него IP-адрес сервера
-fix-forget-old-names = очистите в Windows память имён и попробуйте ещё раз
+fix-forget-old-names = сбросьте в Windows кэш имён и попробуйте ещё раз
 fix-use-the-address = впишите вместо имени IP-адрес сервера
 fix-other-name-server = укажите в свойствах сетевого адаптера другой сервер имён, например 1.1.1.1
-fix-connect-to-a-network = подключите кабель или Wi-Fi; команда покажет сетевые адаптеры
+fix-connect-to-a-network = подключите кабель или Wi-Fi; команда ниже покажет сетевые адаптеры
 fix-renew-the-address = запросите у роутера адрес заново; если не поможет, перезагрузите роутер
 fix-sign-in = откройте в браузере любую страницу и войдите в сеть или подключитесь к другой сети
 fix-allow-outgoing = разрешите соединения с портом { $port } в антивирусе и в брандмауэре (PowerShell от администратора)
@@ -133,9 +133,9 @@ check-control-address = контроль
 check-hello = кто отвечает
 
 fact-resolve = адрес { $subject }: { $addresses }
-fact-resolve-failed = для { $subject } нет адреса: { $failure }, через { $ms } мс
+fact-resolve-failed = нет адреса для { $subject }: { $failure } (через { $ms } мс)
 fact-route = пакеты к { $to } уходят с адреса { $source }
-fact-route-failed = у этого компьютера нет дороги к { $to }
+fact-route-failed = в таблице маршрутов этого компьютера нет дороги к { $to }
 fact-tcp-connect = { $subject }: { $outcome } ({ $times } из { $attempts }), { $ms } мс
 fact-round-trip = { $subject }: { $outcome } ({ $times } из { $attempts }), { $ms } мс (быстрее всего { $min } мс, разброс { $jitter } мс)
 fact-sibling-ports = другие порты: { $ports }
@@ -185,7 +185,7 @@ outcome-unfinished = прервано
 
 failure-no-such-name = такого имени нет
 failure-no-address = у имени нет адреса такого вида
-failure-try-again = сервер имён пока не может ответить
+failure-try-again = узнать его пока не удалось
 failure-failed = сервер имён отказался отвечать
 failure-silent = ответа нет
 failure-other = другая ошибка
@@ -199,7 +199,7 @@ skip-no-answer = порт не отвечает
 skip-not-public = адрес не публичный
 skip-no-route = ни один пакет не вышел бы из компьютера
 skip-out-of-time = время вышло
-skip-interrupted = вы прервали проверку
+skip-interrupted = прервано
 
 ### Что стоит там, где аргумент не дан
 
@@ -1808,7 +1808,7 @@ app-bypasses-proxy-long =
     (от администратора):
         netsh winhttp import proxy source=ie
 
-ipv6-broken = IPv4 работает, а IPv6-адреса { $host } нет; соединения могут начинаться с ожидания
+ipv6-broken = по IPv4 { $host } отвечает, по IPv6 нет; соединения могут начинаться с ожидания
 ipv6-broken-long =
     У имени прокси или у сервиса есть и адрес IPv6, а IPv6 в вашей сети никуда не ведёт. Программы
     сначала пробуют его и переходят на IPv4 через доли секунды, а то и через две; некоторые не
