@@ -179,7 +179,7 @@ fn labels_are_aligned_by_letters() {
                 .map(|line| {
                     let label = line.trim_start();
                     let indent = line.chars().count() - label.chars().count();
-                    let gap = label.find("  ").map_or(0, |at| label[..at].chars().count() + 2);
+                    let gap = label.split_once("  ").map_or(0, |(it, _)| it.chars().count() + 2);
                     if label.starts_with("$ ") { indent } else { indent + gap }
                 })
                 .collect();
