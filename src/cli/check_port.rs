@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::args::{self, PortFlags};
 use super::progress::Progress;
-use super::{crew, exit};
+use super::{crew, exit, text_file};
 use crate::diag::diagnosis::State;
 use crate::diag::evidence::{Evidence, Family, Subject};
 use crate::diag::report::Report;
@@ -82,7 +82,7 @@ fn evidence(flags: &PortFlags, words: &Words) -> Result<Vec<Evidence>, String> {
                 .to_owned(),
         );
     }
-    let text = std::fs::read_to_string(file).map_err(|error| format!("--from {file}: {error}"))?;
+    let text = text_file::read(file.as_ref()).map_err(|error| format!("--from {file}: {error}"))?;
     let document =
         serde_json::from_str(&text).map_err(|error| format!("--from {file}: {error}"))?;
     json::evidence(&document)

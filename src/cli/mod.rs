@@ -9,7 +9,9 @@ mod explain;
 mod healthcheck;
 mod progress;
 mod serve;
+mod system;
 mod telling;
+mod text_file;
 
 use std::ffi::OsString;
 use std::io::IsTerminal;
@@ -22,6 +24,7 @@ use crate::render::words::{Lang, Words};
 /// Runs the program with `arguments` and tells how it went: 0 good, 1 a problem was found, 2 bad
 /// usage or configuration, 3 it could not be told.
 pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
+    system::prepare_console();
     let matches = match args::command().try_get_matches_from(arguments) {
         Ok(matches) => matches,
         Err(error) => return exit::usage(&error),
@@ -49,29 +52,13 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
 
 /// The language of what is said to people.
 fn lang(flags: &clap::ArgMatches) -> Lang {
-    Lang::choose(args::lang(flags), variable, system_language().as_deref())
-}
-
-/// The language of the user interface; elsewhere the variables have it.
-#[cfg(windows)]
-fn system_language() -> Option<String> {
-    sys_locale::get_locale()
-}
-
-#[cfg(not(windows))]
-const fn system_language() -> Option<String> {
-    None
+    Lang::choose(args::lang(flags), variable, system::language().as_deref())
 }
 
 /// How standard output looks.
 fn look(flags: &clap::ArgMatches) -> Look {
     let output = if std::io::stdout().is_terminal() { Output::Terminal } else { Output::Other };
     let colours = Colours::choose(args::when(flags), variable, output);
-    #[cfg(windows)]
-    if colours == Colours::On {
-        // Where the console can't, the escapes would be seen.
-        drop(colored::control::set_virtual_terminal(true));
-    }
     // The console of Windows is given Unicode whatever its code page is.
     let glyphs = if cfg!(windows) { Glyphs::Unicode } else { Glyphs::choose(variable) };
     Look { colours, glyphs }
@@ -85,7 +72,7 @@ fn variable(name: &str) -> Option<String> {
 fn layers(flags: &clap::ArgMatches) -> Result<Layers, ConfigError> {
     let mut layers = Layers::defaults();
     if let Some((path, origin)) = args::config_file(flags) {
-        let text = std::fs::read_to_string(&path).map_err(|error| ConfigError {
+        let text = text_file::read(&path).map_err(|error| ConfigError {
             origin,
             problem: format!("cannot read {}: {error}", path.display()),
         })?;

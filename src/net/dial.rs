@@ -111,17 +111,18 @@ where
 
 /// What one failed attempt means.
 fn failure_of(error: &io::Error) -> Failure {
+    // EMFILE, ENFILE and EADDRNOTAVAIL: it is this machine that has run out of something.
     #[cfg(unix)]
-    {
-        // EMFILE, ENFILE and EADDRNOTAVAIL: it is this machine that has run out of something.
-        const OWN_LIMITS: [i32; 3] = [
-            rustix::io::Errno::MFILE.raw_os_error(),
-            rustix::io::Errno::NFILE.raw_os_error(),
-            rustix::io::Errno::ADDRNOTAVAIL.raw_os_error(),
-        ];
-        if error.raw_os_error().is_some_and(|code| OWN_LIMITS.contains(&code)) {
-            return Failure::ConnectionLimitReached;
-        }
+    const OWN_LIMITS: [i32; 3] = [
+        rustix::io::Errno::MFILE.raw_os_error(),
+        rustix::io::Errno::NFILE.raw_os_error(),
+        rustix::io::Errno::ADDRNOTAVAIL.raw_os_error(),
+    ];
+    // The same and WSAENOBUFS: when the dynamic ports are used up, Windows says either.
+    #[cfg(not(unix))]
+    const OWN_LIMITS: [i32; 3] = [10024, 10049, 10055];
+    if error.raw_os_error().is_some_and(|code| OWN_LIMITS.contains(&code)) {
+        return Failure::ConnectionLimitReached;
     }
     #[allow(clippy::wildcard_enum_match_arm, reason = "a foreign enum of dozens of kinds")]
     match error.kind() {

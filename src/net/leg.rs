@@ -25,6 +25,9 @@ const KEEPALIVE: TcpKeepalive =
 #[cfg(any(target_os = "linux", target_os = "android"))]
 const USER_TIMEOUT: Duration = Duration::from_secs(120);
 
+/// `WSAENOPROTOOPT`. Elsewhere every option that we set is there.
+const NO_SUCH_OPTION: Option<i32> = if cfg!(windows) { Some(10042) } else { None };
+
 /// A connection: a client's, a target's, a parent's.
 #[derive(Debug)]
 pub enum Stream {
@@ -95,7 +98,11 @@ pub fn prepare<'s>(socket: impl Into<SockRef<'s>>) -> io::Result<()> {
     socket.set_tcp_nodelay(true)?;
     #[cfg(not(target_os = "openbsd"))]
     let keepalive = KEEPALIVE.with_retries(4);
-    socket.set_tcp_keepalive(&keepalive)?;
+    match socket.set_tcp_keepalive(&keepalive) {
+        // The number of probes is what is set last. Windows before 10 (1703) and Wine always send 10.
+        Err(error) if error.raw_os_error() == NO_SUCH_OPTION => {}
+        outcome => outcome?,
+    }
     #[cfg(any(target_os = "linux", target_os = "android"))]
     socket.set_tcp_user_timeout(Some(USER_TIMEOUT))?;
     Ok(())
