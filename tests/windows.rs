@@ -1,0 +1,255 @@
+//! `sami-proxy.exe` under Wine, against real ports of this machine.
+
+#![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "test code")]
+
+mod common;
+mod wine;
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::process::Output;
+
+use common::LIMIT;
+use common::process::{Serve, blocking_exchange};
+use sami_proxy::diag::report::Report;
+use sami_proxy::render::json;
+use serde_json::Value;
+use wine::Wine;
+
+/// The exit code, standard output and standard error; both are UTF-8.
+fn parts(output: Output) -> (i32, String, String) {
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+}
+
+/// Runs `check-port --json`.
+fn check(wine: &Wine, arguments: &[&str]) -> (i32, Value) {
+    let (code, out, err) = parts(wine.run(&[&["check-port", "--json"], arguments].concat()));
+    assert_eq!(err, "", "{arguments:?}");
+    (code, serde_json::from_str(&out).unwrap())
+}
+
+fn evidence<'d>(document: &'d Value, id: &str) -> &'d Value {
+    let checks = document["checks"].as_array().unwrap();
+    &checks.iter().find(|check| check["id"] == id).unwrap()["evidence"]
+}
+
+/// A port on which nobody listens.
+fn closed() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
+/// A server that answers every connection with `answer`, after it has heard something.
+fn answering(answer: &'static str) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().map_while(Result::ok) {
+            let mut heard = [0; 2000];
+            if stream.read(&mut heard).is_ok() {
+                // Who has gone does not want it.
+                drop(stream.write_all(answer.as_bytes()));
+            }
+        }
+    });
+    address
+}
+
+#[test]
+fn it_starts() {
+    let Some(wine) = Wine::new() else { return };
+    let version = format!("sami-proxy {}\n", env!("CARGO_PKG_VERSION"));
+    assert_eq!(parts(wine.run(&["--version"])), (0, version, String::new()));
+    let (code, out, err) = parts(wine.run(&["--help"]));
+    assert_eq!((code, err.as_str()), (0, ""));
+    assert!(out.contains("Usage: sami-proxy.exe [COMMAND]") && out.contains("check-port"), "{out}");
+}
+
+#[test]
+fn what_is_wrong_is_one_line() {
+    let Some(wine) = Wine::new() else { return };
+    for (arguments, expected) in [
+        (&["tea"][..], "error: unrecognized subcommand 'tea'"),
+        (&["explain", "tea"], "error: there is no code \"tea\""),
+        (&["explain", "--lang", "tea"], "error: invalid value 'tea'"),
+        (&["check-port"], "error: check-port needs HOST:PORT"),
+        (&["check-port", "1:2:3"], "error: 1:2:3: "),
+        (&["check-port", "--from", r"C:\no such file"], r"error: --from C:\no such file: "),
+        (&["serve", "--listen", "tea"], "error: --listen"),
+        (&["serve", "--config", r"C:\no such file"], "error: --config"),
+    ] {
+        let (code, out, err) = parts(wine.run(arguments));
+        assert_eq!((code, out.as_str()), (2, ""), "{arguments:?}: {err}");
+        assert!(err.starts_with(expected) && err.lines().count() == 1, "{arguments:?}: {err}");
+    }
+    let (code, out, err) = parts(wine.run(&[]));
+    assert_eq!((code, out.as_str()), (2, ""));
+    assert!(err.contains("Usage: sami-proxy") && !err.contains("panicked"), "{err}");
+}
+
+#[test]
+fn texts_are_utf8_in_the_language_of_the_flag() {
+    let Some(wine) = Wine::new() else { return };
+    for (lang, expected) in
+        [("ru", "port-filtered (проблема)\n"), ("en", "port-filtered (problem)\n")]
+    {
+        let (code, out, err) = parts(wine.run(&["explain", "port-filtered", "--lang", lang]));
+        assert_eq!((code, err.as_str()), (0, ""));
+        assert!(out.starts_with(expected) && !out.contains('\u{1b}'), "{out}");
+        // As on Linux, to the byte.
+        let here = common::process::run(&["explain", "port-filtered", "--lang", lang]);
+        assert_eq!(out.as_bytes(), here.stdout);
+    }
+}
+
+#[test]
+fn a_russian_windows_speaks_russian() {
+    let Some(wine) = Wine::new() else { return };
+    for (locale, expected) in [
+        ("ru_RU.UTF-8", "ok (всё хорошо)"),
+        ("uk_UA.UTF-8", "ok (всё хорошо)"),
+        ("de_DE.UTF-8", "ok (all is well)"),
+    ] {
+        // Wine makes its language of the variable; the program must ask Windows, for here it is gone.
+        let commands = "set\n@%SAMI% explain ok";
+        let (code, out, err) = parts(wine.batch(&format!("{locale}.bat"), locale, commands));
+        assert_eq!((code, err.as_str()), (0, ""), "{out}");
+        let gone = ["LC_ALL=", "LC_MESSAGES=", "LANG=", "SAMI_PROXY_LANG="];
+        assert!(!out.lines().any(|line| gone.iter().any(|it| line.starts_with(it))), "{out}");
+        assert!(out.contains("SystemRoot=") && out.contains(expected), "{locale}: {out}");
+    }
+}
+
+#[test]
+fn a_healthy_proxy_is_found_healthy() {
+    let Some(wine) = Wine::new() else { return };
+    let proxy = Serve::start(&[]);
+    let address = proxy.address.to_string();
+    let (code, document) = check(wine, &[&address]);
+    assert_eq!((code, &document["verdict"]["code"]), (0, &"ok".into()), "{document:#}");
+    assert_eq!(evidence(&document, "hello")["nonce_returned"], true);
+    // Linux makes the same document of what Windows has measured: one form, the schema's.
+    let saved = json::evidence(&document).unwrap().remove(0);
+    assert_eq!(json::document(&Report::new(saved), "check-port"), document);
+    let (code, out, _) = parts(wine.run(&["check-port", &address]));
+    assert!(code == 0 && out.starts_with("OK "), "{out}");
+    let (code, ..) = parts(wine.run(&["healthcheck", "--listen", &address]));
+    assert_eq!(code, 0);
+}
+
+#[test]
+fn a_refusal_keeps_the_number_of_windows() {
+    let Some(wine) = Wine::new() else { return };
+    let (code, document) = check(wine, &[&closed().to_string()]);
+    assert_eq!((code, &document["verdict"]["code"]), (1, &"port-refused".into()), "{document:#}");
+    for attempt in evidence(&document, "tcp-connect")["attempts"].as_array().unwrap() {
+        // WSAECONNREFUSED
+        assert_eq!((&attempt["outcome"], &attempt["os_error"]), (&"refused".into(), &10061.into()));
+    }
+}
+
+#[test]
+fn a_web_server_is_no_proxy() {
+    let Some(wine) = Wine::new() else { return };
+    let web = answering(
+        "HTTP/1.1 405 No\r\nServer: nginx\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
+    );
+    let (code, document) = check(wine, &[&web.to_string()]);
+    assert_eq!((code, &document["verdict"]["code"]), (1, &"not-a-proxy".into()), "{document:#}");
+    assert_eq!(evidence(&document, "hello")["name"], "nginx");
+}
+
+#[test]
+fn a_name_that_does_not_exist_is_told_from_silence() {
+    let Some(wine) = Wine::new() else { return };
+    let (code, document) = check(wine, &["no-such-name.invalid:8080"]);
+    let resolve = evidence(&document, "resolve");
+    match resolve["failure"].as_str().unwrap() {
+        "no-such-name" => {
+            // WSAHOST_NOT_FOUND
+            assert_eq!(resolve["os_error"], 11001, "{document:#}");
+            let verdict = (&document["verdict"]["code"], code);
+            assert_eq!(verdict, (&"proxy-name-not-found".into(), 1), "{document:#}");
+        }
+        // This machine has no name server: WSATRY_AGAIN.
+        "try-again" => assert_eq!(resolve["os_error"], 11002, "{document:#}"),
+        other => panic!("{other}: {document:#}"),
+    }
+}
+
+#[test]
+fn a_report_that_powershell_has_saved_is_read_again() {
+    let Some(wine) = Wine::new() else { return };
+    let (_, document) = check(wine, &[&closed().to_string()]);
+    let file = wine.folder().join("отчёт.json");
+    let text = format!("\u{feff}{document:#}").replace('\n', "\r\n");
+    let utf16: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    std::fs::write(&file, utf16).unwrap();
+    let (code, again) = check(wine, &["--from", &wine.windows_path(&file)]);
+    assert_eq!((code, again), (1, document));
+}
+
+#[test]
+fn what_was_not_measured_can_not_be_told() {
+    let Some(wine) = Wine::new() else { return };
+    let file = wine.folder().join("empty.json");
+    let subject = r#"{"host":"proxy.example","port":8080,"family":"any"}"#;
+    let text = format!(r#"{{"schema":1,"evidence":{{"subject":{subject},"facts":[]}}}}"#);
+    std::fs::write(&file, text).unwrap();
+    let (code, document) = check(wine, &["--from", &wine.windows_path(&file)]);
+    assert_eq!((code, &document["verdict"]["status"]), (3, &"inconclusive".into()));
+}
+
+#[test]
+fn settings_are_read_from_a_file_of_an_editor() {
+    let Some(wine) = Wine::new() else { return };
+    let file = wine.folder().join("settings.toml");
+    std::fs::write(&file, "\u{feff}connect-timeout = \"7s\"\r\n").unwrap();
+    let flags = ["serve", "--check-config", "--config", &wine.windows_path(&file)];
+    let (code, out, err) = parts(wine.run(&flags));
+    assert_eq!((code, err.as_str()), (0, ""), "{out}");
+    let line = out.lines().find(|line| line.starts_with("connect-timeout ")).unwrap();
+    assert!(line.contains("7s") && line.contains("settings.toml"), "{line}");
+}
+
+#[test]
+fn the_proxy_relays_and_stops_in_order() {
+    let Some(wine) = Wine::new() else { return };
+    let origin = answering("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nhi");
+    let proxy = wine.serve(&["--allow-private", "--tls-self-signed"]);
+    // A tunnel.
+    let mut client = TcpStream::connect(proxy.address).unwrap();
+    client.set_read_timeout(Some(LIMIT)).unwrap();
+    write!(client, "CONNECT {origin} HTTP/1.1\r\nHost: {origin}\r\n\r\n").unwrap();
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        client.read_exact(&mut byte).unwrap();
+        head.push(byte[0]);
+    }
+    assert!(head.starts_with(b"HTTP/1.1 200 "), "{}", head.escape_ascii());
+    write!(client, "GET / HTTP/1.1\r\nHost: {origin}\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    client.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 OK") && answer.ends_with("hi"), "{answer}");
+    drop(client);
+    assert!(proxy.line_with("method=CONNECT").contains("outcome=ok"));
+    // A plain request, and one that fails.
+    let get = |target: SocketAddr| {
+        let request =
+            format!("GET http://{target}/ HTTP/1.1\r\nHost: {target}\r\nConnection: close\r\n\r\n");
+        blocking_exchange(proxy.address, request.as_bytes())
+    };
+    assert!(get(origin).ends_with("hi"));
+    let refused = get(closed());
+    assert!(refused.contains("error=connection_refused"), "{refused}");
+    // The Linux program is as content with it as with its own kind.
+    let address = proxy.address.to_string();
+    let seen = common::process::run(&["check-port", &address]);
+    assert!(seen.status.success(), "{seen:?}");
+    // Wine makes Ctrl-C of it.
+    proxy.signal("INT");
+    let (status, rest) = proxy.finish();
+    assert!(status.success() && rest.contains("since the start: "), "{status}: {rest}");
+}
