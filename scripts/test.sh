@@ -94,6 +94,14 @@ if ! $quick; then
     skip "instructions per tunnel and request: valgrind or a network namespace can't be had here"
   fi
 
+  if exe=$(scripts/windows.sh); then
+    counted "the program for Windows, under Wine" '[0-9]+' env SAMI_PROXY_EXE="$exe" cargo test --locked --test windows
+  elif [ "${CI:-}" = true ]; then
+    step "the program for Windows" false
+  else
+    skip "the program for Windows: its target, mingw or Wine can't be had here"
+  fi
+
   counted "Docker" '[0-9]+' scripts/test-docker.sh
 fi
 

@@ -13,10 +13,10 @@ target=x86_64-pc-windows-gnu
 . scripts/apt.sh
 
 std() { compgen -G "$(rustc --print sysroot)/lib/rustlib/$target/lib/libstd-*.rlib" >/dev/null; }
-wine() { [ -x /usr/lib/wine/wine64 ] || command -v wine64 >/dev/null || command -v wine >/dev/null; }
+have_wine() { [ -x /usr/lib/wine/wine64 ] || command -v wine64 >/dev/null || command -v wine >/dev/null; }
 
 if ! command -v x86_64-w64-mingw32-gcc >/dev/null; then apt gcc-mingw-w64-x86-64; fi
-wine || apt wine64
+have_wine || apt wine64
 if ! std && command -v rustup >/dev/null; then rustup target add "$target" || true; fi
 if ! std && [ -x ../shared/windows/install-target.sh ]; then ../shared/windows/install-target.sh; fi
 std || { echo "Rust's standard library for $target can't be had: rustup target add $target"; exit 1; }

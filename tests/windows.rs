@@ -35,6 +35,12 @@ fn evidence<'d>(document: &'d Value, id: &str) -> &'d Value {
     &checks.iter().find(|check| check["id"] == id).unwrap()["evidence"]
 }
 
+/// As PowerShell 5.1 and Notepad ("Unicode") save it.
+fn utf16(text: &str) -> Vec<u8> {
+    let text = format!("\u{feff}{text}").replace('\n', "\r\n");
+    text.encode_utf16().flat_map(u16::to_le_bytes).collect()
+}
+
 /// A port on which nobody listens.
 fn closed() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
@@ -183,9 +189,7 @@ fn a_report_that_powershell_has_saved_is_read_again() {
     let Some(wine) = Wine::new() else { return };
     let (_, document) = check(wine, &[&closed().to_string()]);
     let file = wine.folder().join("отчёт.json");
-    let text = format!("\u{feff}{document:#}").replace('\n', "\r\n");
-    let utf16: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
-    std::fs::write(&file, utf16).unwrap();
+    std::fs::write(&file, utf16(&format!("{document:#}\n"))).unwrap();
     let (code, again) = check(wine, &["--from", &wine.windows_path(&file)]);
     assert_eq!((code, again), (1, document));
 }
@@ -202,10 +206,10 @@ fn what_was_not_measured_can_not_be_told() {
 }
 
 #[test]
-fn settings_are_read_from_a_file_of_an_editor() {
+fn settings_that_notepad_has_saved_are_read() {
     let Some(wine) = Wine::new() else { return };
     let file = wine.folder().join("settings.toml");
-    std::fs::write(&file, "\u{feff}connect-timeout = \"7s\"\r\n").unwrap();
+    std::fs::write(&file, utf16("connect-timeout = \"7s\"\n")).unwrap();
     let flags = ["serve", "--check-config", "--config", &wine.windows_path(&file)];
     let (code, out, err) = parts(wine.run(&flags));
     assert_eq!((code, err.as_str()), (0, ""), "{out}");
