@@ -15,7 +15,7 @@ use common::process::{Serve, blocking_exchange};
 use sami_proxy::diag::report::Report;
 use sami_proxy::render::json;
 use serde_json::Value;
-use wine::Wine;
+use wine::{Wine, windows_path};
 
 /// The exit code, standard output and standard error; both are UTF-8.
 fn parts(output: Output) -> (i32, String, String) {
@@ -190,7 +190,7 @@ fn a_report_that_powershell_has_saved_is_read_again() {
     let (_, document) = check(wine, &[&closed().to_string()]);
     let file = wine.folder().join("отчёт.json");
     std::fs::write(&file, utf16(&format!("{document:#}\n"))).unwrap();
-    let (code, again) = check(wine, &["--from", &wine.windows_path(&file)]);
+    let (code, again) = check(wine, &["--from", &windows_path(&file)]);
     assert_eq!((code, again), (1, document));
 }
 
@@ -201,7 +201,7 @@ fn what_was_not_measured_can_not_be_told() {
     let subject = r#"{"host":"proxy.example","port":8080,"family":"any"}"#;
     let text = format!(r#"{{"schema":1,"evidence":{{"subject":{subject},"facts":[]}}}}"#);
     std::fs::write(&file, text).unwrap();
-    let (code, document) = check(wine, &["--from", &wine.windows_path(&file)]);
+    let (code, document) = check(wine, &["--from", &windows_path(&file)]);
     assert_eq!((code, &document["verdict"]["status"]), (3, &"inconclusive".into()));
 }
 
@@ -210,7 +210,7 @@ fn settings_that_notepad_has_saved_are_read() {
     let Some(wine) = Wine::new() else { return };
     let file = wine.folder().join("settings.toml");
     std::fs::write(&file, utf16("connect-timeout = \"7s\"\n")).unwrap();
-    let flags = ["serve", "--check-config", "--config", &wine.windows_path(&file)];
+    let flags = ["serve", "--check-config", "--config", &windows_path(&file)];
     let (code, out, err) = parts(wine.run(&flags));
     assert_eq!((code, err.as_str()), (0, ""), "{out}");
     let line = out.lines().find(|line| line.starts_with("connect-timeout ")).unwrap();

@@ -107,10 +107,10 @@ impl Wine {
     /// without the variables that say so: `%SAMI%` is the program.
     pub fn batch(&self, name: &str, locale: &str, commands: &str) -> Output {
         let file = self.folder.join(name);
-        let sami = self.windows_path(&self.exe);
+        let sami = windows_path(&self.exe);
         let commands = commands.replace("%SAMI%", &sami).replace('\n', "\r\n");
         std::fs::write(&file, format!("@set LC_ALL=\r\n@{commands}\r\n")).unwrap();
-        let mut command = self.command("cmd", &["/c", &self.windows_path(&file)]);
+        let mut command = self.command("cmd", &["/c", &windows_path(&file)]);
         command.env("LC_ALL", locale);
         within_limit(command)
     }
@@ -125,11 +125,11 @@ impl Wine {
     pub fn folder(&self) -> &Path {
         &self.folder
     }
+}
 
-    /// How a program of Windows names this file.
-    pub fn windows_path(&self, path: &Path) -> String {
-        format!("Z:{}", path.to_str().unwrap().replace('/', "\\"))
-    }
+/// How a program of Windows names this file.
+pub fn windows_path(path: &Path) -> String {
+    format!("Z:{}", path.to_str().unwrap().replace('/', "\\"))
 }
 
 fn within_limit(mut command: Command) -> Output {
