@@ -14,6 +14,7 @@ use common::LIMIT;
 use common::process::{Serve, blocking_exchange};
 use sami_proxy::diag::report::Report;
 use sami_proxy::render::json;
+use sami_proxy::render::words::{Lang, Words};
 use serde_json::Value;
 use wine::{Wine, windows_path};
 
@@ -137,9 +138,9 @@ fn a_healthy_proxy_is_found_healthy() {
     assert_eq!(evidence(&document, "hello")["nonce_returned"], true);
     // Linux makes the same document of what Windows has measured: one form, the schema's.
     let saved = json::evidence(&document).unwrap().remove(0);
-    assert_eq!(json::document(&Report::new(saved), "check-port"), document);
+    assert_eq!(json::document(&Report::new(saved), "check-port", &Words::new(Lang::En)), document);
     let (code, out, _) = parts(wine.run(&["check-port", &address]));
-    assert!(code == 0 && out.starts_with("OK "), "{out}");
+    assert!(code == 0 && out.starts_with("✓ OK "), "{out}");
     let (code, ..) = parts(wine.run(&["healthcheck", "--listen", &address]));
     assert_eq!(code, 0);
 }

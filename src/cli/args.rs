@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
 use crate::config::table::{Repeat, Row, TABLE};
@@ -16,10 +17,19 @@ pub(super) const CHECK_CONFIG: &str = "check-config";
 pub(super) const CODE: &str = "code";
 const LANG: &str = "lang";
 pub(super) const CHECK_PORT: &str = "check-port";
-const TARGETS: &str = "targets";
+pub(super) const TARGETS: &str = "targets";
+pub(super) const PROBE: &str = "probe";
+pub(super) const PROXY: &str = "proxy";
+pub(super) const TARGET: &str = "target";
+pub(super) const LLM: &str = "llm";
+pub(super) const REPEATS: &str = "repeats";
+pub(super) const IDLE: &str = "idle";
+pub(super) const USER: &str = "user";
+pub(super) const CA: &str = "ca";
+pub(super) const PIN: &str = "pin";
 pub(super) const JSON: &str = "json";
-const TIMEOUT: &str = "timeout";
-const FROM: &str = "from";
+pub(super) const TIMEOUT: &str = "timeout";
+pub(super) const FROM: &str = "from";
 const COLOR: &str = "color";
 pub(super) const VERBOSE: &str = "verbose";
 pub(super) const IPV4: &str = "ipv4";
@@ -51,7 +61,7 @@ pub(super) fn command() -> Command {
     Command::new("sami-proxy")
         .version(env!("CARGO_PKG_VERSION"))
         .about("A forward proxy for reaching LLM APIs")
-        .subcommands([serve, healthcheck, check_port(), explain])
+        .subcommands([serve, healthcheck, check_port(), probe(), explain])
 }
 
 fn language() -> Arg {
@@ -70,60 +80,122 @@ fn color() -> Arg {
         .help("Colours; auto: on a terminal, unless NO_COLOR is set [default: auto]")
 }
 
-const EXIT_CODES: &str = "Exit code: 0 every port is open and a proxy answers, 1 a problem was found, \
-2 bad usage, 3 it could not be told.";
+const PORT_EXIT_CODES: &str = "Exit code: 0 every port is open and a proxy answers, 1 a problem was \
+found, 2 bad usage, 3 it could not be told.";
+
+const PROBE_EXIT_CODES: &str = "Exit code: 0 the proxy works, 1 a problem was found, 2 bad usage, 3 it \
+could not be told.";
 
 fn check_port() -> Command {
-    let switch = |name: &'static str| Arg::new(name).action(ArgAction::SetTrue);
     Command::new(CHECK_PORT)
         .about("Is the port of a proxy reachable, and if not, who says no")
-        .after_help(EXIT_CODES)
+        .after_help(PORT_EXIT_CODES)
         .arg(Arg::new(TARGETS).value_name("HOST:PORT").num_args(0..).help("What to check"))
-        .arg(switch(JSON).long(JSON).help("Print one JSON document"))
+        .args(examining("15"))
+}
+
+fn probe() -> Command {
+    let one = |name: &'static str, value: &'static str, help: &'static str| {
+        Arg::new(name).long(name).value_name(value).help(help)
+    };
+    Command::new(PROBE)
+        .about("Does a proxy work end to end, how fast, and for which services")
+        .after_help(PROBE_EXIT_CODES)
+        .arg(Arg::new(PROXY).value_name("PROXY").help(
+            "HOST:PORT, http://…, https://… or socks5://…, with USER:PASSWORD@ if it wants them",
+        ))
         .arg(
-            Arg::new(TIMEOUT)
-                .long(TIMEOUT)
-                .value_name("SECONDS")
+            one(
+                TARGET,
+                "URL",
+                "What to reach through it [default: www.google.com] (may be repeated)",
+            )
+            .action(ArgAction::Append),
+        )
+        .arg(
+            Arg::new(LLM)
+                .long(LLM)
+                .action(ArgAction::SetTrue)
+                .help("Reach every LLM service we know"),
+        )
+        .arg(
+            Arg::new(REPEATS)
+                .short('n')
+                .value_name("COUNT")
                 .allow_hyphen_values(true)
-                .help("For everything [default: 15]"),
+                .help("So often"),
         )
         .arg(
-            Arg::new(FROM)
-                .long(FROM)
-                .value_name("FILE")
-                .help("Diagnose what an earlier --json has measured, without a network"),
+            one(IDLE, "SECONDS", "Does a tunnel live through so much silence")
+                .allow_hyphen_values(true),
         )
-        .arg(switch(VERBOSE).long(VERBOSE).short('v').help("Show every check"))
-        .arg(switch(IPV4).short('4').help("Only IPv4 addresses"))
-        .arg(switch(IPV6).short('6').help("Only IPv6 addresses"))
-        .arg(language())
-        .arg(color())
+        .arg(one(USER, "USER:PASSWORD", "For the proxy, as they are: nothing encoded"))
+        .arg(one(CA, "FILE", "Trust the certificates in this PEM file too"))
+        .arg(one(PIN, "SHA256", "The pin that an https:// proxy printed at its start"))
+        .args(examining("15"))
 }
 
-/// The flags of `check-port` as they were given.
-#[derive(Debug)]
-pub(super) struct PortFlags {
-    pub(super) targets: Vec<String>,
-    pub(super) timeout: Option<String>,
-    pub(super) from: Option<String>,
-    switches: Vec<&'static str>,
+/// What every examining command takes.
+fn examining(seconds: &str) -> [Arg; 8] {
+    let switch = |name: &'static str| Arg::new(name).action(ArgAction::SetTrue);
+    [
+        switch(JSON).long(JSON).help("Print one JSON document"),
+        Arg::new(TIMEOUT)
+            .long(TIMEOUT)
+            .value_name("SECONDS")
+            .allow_hyphen_values(true)
+            .help(format!("For everything [default: {seconds}]")),
+        Arg::new(FROM)
+            .long(FROM)
+            .value_name("FILE")
+            .help("Diagnose what an earlier --json has measured, without a network"),
+        switch(VERBOSE).long(VERBOSE).short('v').help("Show every check"),
+        switch(IPV4).short('4').help("Only IPv4 addresses"),
+        switch(IPV6).short('6').help("Only IPv6 addresses"),
+        language(),
+        color(),
+    ]
 }
 
-impl PortFlags {
+/// The flags of an examining command as they were given.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Flags<'a>(&'a ArgMatches);
+
+impl<'a> Flags<'a> {
+    pub(super) const fn new(flags: &'a ArgMatches) -> Self {
+        Self(flags)
+    }
+
     /// Whether the switch `name` was given.
-    pub(super) fn has(&self, name: &str) -> bool {
-        self.switches.contains(&name)
+    pub(super) fn has(self, name: &str) -> bool {
+        self.0.get_flag(name)
+    }
+
+    /// The value of `name`.
+    pub(super) fn one(self, name: &str) -> Option<&'a str> {
+        self.0.get_one::<String>(name).map(String::as_str)
+    }
+
+    /// All values of `name`.
+    pub(super) fn many(self, name: &str) -> impl Iterator<Item = &'a str> {
+        self.0.get_many::<String>(name).into_iter().flatten().map(String::as_str)
+    }
+
+    /// Whether `name`, of whatever kind, was given.
+    pub(super) fn is_given(self, name: &str) -> bool {
+        self.0.value_source(name) == Some(ValueSource::CommandLine)
     }
 }
 
-pub(super) fn port_flags(flags: &ArgMatches) -> PortFlags {
-    let one = |name| flags.get_one::<String>(name).cloned();
-    let switches = [JSON, VERBOSE, IPV4, IPV6];
-    PortFlags {
-        targets: flags.get_many::<String>(TARGETS).into_iter().flatten().cloned().collect(),
-        timeout: one(TIMEOUT),
-        from: one(FROM),
-        switches: switches.into_iter().filter(|name| flags.get_flag(name)).collect(),
+/// How a person types the flag `name`.
+pub(super) fn spelled(name: &str) -> String {
+    match name {
+        IPV4 => "-4".to_owned(),
+        IPV6 => "-6".to_owned(),
+        REPEATS => "-n".to_owned(),
+        TARGETS => "HOST:PORT".to_owned(),
+        PROXY => "the proxy".to_owned(),
+        _ => format!("--{name}"),
     }
 }
 

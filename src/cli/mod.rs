@@ -4,10 +4,13 @@ mod args;
 mod check_config;
 mod check_port;
 mod crew;
+mod examine;
 mod exit;
 mod explain;
 mod healthcheck;
+mod probe;
 mod progress;
+mod proxy_url;
 mod serve;
 mod system;
 mod telling;
@@ -44,7 +47,10 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
             explain::run(word, lang(flags))
         }
         Some((args::CHECK_PORT, flags)) => {
-            check_port::run(&args::port_flags(flags), &Words::new(lang(flags)), look(flags))
+            check_port::run(args::Flags::new(flags), &Words::new(lang(flags)), look(flags))
+        }
+        Some((args::PROBE, flags)) => {
+            probe::run(args::Flags::new(flags), &Words::new(lang(flags)), look(flags))
         }
         _ => exit::no_command(),
     }

@@ -53,12 +53,18 @@ impl Progress {
         let names = words.text("progress-names", &args);
         let reach = words.text("progress-reach", &args);
         let answer = words.text("progress-answer", &args);
+        let link = words.text("progress-link", &args);
+        let rhythm = words.text("progress-rhythm", &args);
+        let through = words.text("progress-through", &args);
         let bar = if self.several.is_none() { self.bar.clone() } else { ProgressBar::hidden() };
         move |area| {
             bar.set_message(match area {
                 Area::Names => names.clone(),
                 Area::Reach => reach.clone(),
                 Area::Answer => answer.clone(),
+                Area::Link => link.clone(),
+                Area::Rhythm => rhythm.clone(),
+                Area::Through => through.clone(),
             });
         }
     }

@@ -125,6 +125,7 @@ codes! {
     NotAProxy = "not-a-proxy", Proxy, Problem;
     TlsRequired = "tls-required", Proxy, Problem;
     TlsNotSpoken = "tls-not-spoken", Proxy, Problem;
+    ProxyCertUntrusted = "proxy-cert-untrusted", Proxy, Problem;
     ProxyAuthRequired = "proxy-auth-required", Proxy, Problem;
     ProxyAuthRejected = "proxy-auth-rejected", Proxy, Problem;
     ClientNotAllowed = "client-not-allowed", Proxy, Problem;
@@ -209,6 +210,7 @@ codes! {
     SystemProxyDiffers = "system-proxy-differs", Client, Warning;
     AppBypassesProxy = "app-bypasses-proxy", Client, Warning;
     Ipv6Broken = "ipv6-broken", Client, Warning;
+    CredentialsMisencoded = "credentials-misencoded", Client, Warning;
     EgressDatacenterRefused = "egress-datacenter-refused", Target, Warning;
 }
 

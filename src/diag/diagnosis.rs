@@ -80,6 +80,80 @@ const MASKS: &[(Code, &[Code])] = &[
         &[Code::Ok, Code::AcceptedThenClosed, Code::SilentPeer, Code::NotAProxy, Code::TlsRequired],
     ),
     (Code::LocalFirewall, &[Code::PortRefused, Code::PortRejected, Code::HostUnreachable]),
+    (
+        Code::NoInternet,
+        &[
+            Code::DnsServerUnreachable,
+            Code::DnsServerFailing,
+            Code::HostSilent,
+            Code::HostUnreachable,
+        ],
+    ),
+    (
+        Code::ProxyNamePoisoned,
+        &[
+            Code::HostSilent,
+            Code::HostUnreachable,
+            Code::PortFiltered,
+            Code::PortRefused,
+            Code::PortRejected,
+            Code::NotAProxy,
+            Code::AcceptedThenClosed,
+            Code::SilentPeer,
+        ],
+    ),
+    (Code::SilentPeer, BEYOND),
+    (Code::NotAProxy, BEYOND),
+    (Code::TlsNotSpoken, BEYOND),
+    (Code::ProxyCertUntrusted, BEYOND),
+    (Code::ProxyAuthRequired, BEYOND),
+    (Code::ProxyAuthRejected, BEYOND),
+    (Code::ClientNotAllowed, BEYOND),
+    (Code::ProxyOverloaded, &[Code::TargetUnreachable, Code::ConnectFiltered]),
+    (Code::UpstreamProxyDown, &[Code::ProxyNoEgress, Code::TargetUnreachable, Code::TargetRefused]),
+    (
+        Code::ConnectFiltered,
+        &[
+            Code::AcceptedThenClosed,
+            Code::SilentPeer,
+            Code::TargetUnreachable,
+            Code::TargetTlsReset,
+            Code::TargetTlsStalled,
+        ],
+    ),
+    (
+        Code::ProxyDnsBroken,
+        &[Code::TargetNameNotFound, Code::TargetUnreachable, Code::ProxyNoEgress],
+    ),
+    (
+        Code::ProxyNoEgress,
+        &[Code::TargetUnreachable, Code::TargetRefused, Code::TargetNameNotFound],
+    ),
+    (Code::ClockSkew, &[Code::TargetCertExpired, Code::TargetCertNotYetValid]),
+    (
+        Code::MtuBlackHole,
+        &[Code::TargetTlsStalled, Code::TunnelFreezes, Code::LinkSlow, Code::LinkLossy],
+    ),
+    (
+        Code::TunnelFreezes,
+        &[Code::LinkSlow, Code::StreamBuffered, Code::TunnelCutIdle, Code::LinkLossy],
+    ),
+    (Code::LinkLossy, &[Code::LinkSlow]),
+    (Code::TargetRegionBlocked, &[Code::EgressDatacenterRefused]),
+];
+
+/// What can't be known of a proxy that does not let us in.
+const BEYOND: &[Code] = &[
+    Code::ConnectFiltered,
+    Code::TargetDeniedByProxy,
+    Code::ProxyOverloaded,
+    Code::UpstreamProxyDown,
+    Code::ProxyDnsBroken,
+    Code::ProxyNoEgress,
+    Code::TargetNameNotFound,
+    Code::TargetUnreachable,
+    Code::TargetRefused,
+    Code::TargetHttpError,
 ];
 
 /// Whether `cause` explains `symptom` away.
@@ -96,14 +170,21 @@ pub fn diagnose(evidence: &Evidence) -> Diagnosis {
     suspects.retain(|it| {
         !causes.iter().any(|(cause, sure)| masks(*cause, it.code) && *sure >= it.confidence)
     });
+    // "All is well" is said of what was tried; a problem with something else is one all the same.
+    let problem = |it: &Suspect| it.severity == Severity::Problem;
+    let sure = suspects.iter().filter(|it| problem(it)).map(|it| it.confidence).max();
+    suspects.retain(|it| {
+        let outdone = sure.is_some_and(|sure| sure >= Confidence::Likely || sure >= it.confidence);
+        it.severity != Severity::Fine || !outdone
+    });
     // The surest first; among equals the order of the registry, which is that of the way.
     suspects.sort_by_key(|it| (std::cmp::Reverse(it.confidence), it.code));
     let (warnings, causes): (Vec<_>, Vec<_>) =
-        suspects.into_iter().partition(|it| it.code.severity() == Severity::Warning);
+        suspects.into_iter().partition(|it| it.severity == Severity::Warning);
     let mut causes = causes.into_iter();
     let verdict = causes.next();
     let others: Vec<Suspect> = causes.collect();
-    let state = match verdict.as_ref().map(|it| it.code.severity()) {
+    let state = match verdict.as_ref().map(|it| it.severity) {
         None => State::Inconclusive,
         Some(Severity::Problem) => State::Broken,
         Some(Severity::Fine | Severity::Warning) if warnings.is_empty() => State::Ok,

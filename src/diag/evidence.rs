@@ -5,7 +5,8 @@ use std::net::{IpAddr, SocketAddr};
 use serde::{Deserialize, Serialize};
 
 use super::fact::{
-    Addresses, Attempt, CheckId, Control, Data, Fact, Hello, Ladder, Outcome, Reference, Route,
+    Addresses, Attempt, CheckId, Connects, Control, Fact, Hello, Journey, Ladder, Outcome, Payload,
+    Reference, Route,
 };
 
 /// What is examined.
@@ -66,11 +67,87 @@ impl Route {
     }
 }
 
+/// How far a run goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Command {
+    /// To the port.
+    #[default]
+    CheckPort,
+    /// Through the proxy.
+    Probe,
+}
+
+/// What the proxy is spoken to in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Scheme {
+    /// HTTP in the clear.
+    #[default]
+    Http,
+    /// HTTP in TLS.
+    Https,
+    /// SOCKS5.
+    Socks5,
+}
+
+impl Scheme {
+    /// As URLs have it.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Https => "https",
+            Self::Socks5 => "socks5",
+        }
+    }
+}
+
+/// Whether the proxy is told a user and a password. They themselves are no facts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Credentials {
+    /// No.
+    #[default]
+    None,
+    /// Yes.
+    Given,
+    /// Yes, and they look as if somebody forgot to encode them, or did it twice (RFC 3986 §2.1).
+    Odd,
+}
+
+/// What the user wants to know.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Asked {
+    /// How far to go.
+    pub command: Command,
+    /// What the proxy is spoken to in.
+    #[serde(default)]
+    pub scheme: Scheme,
+    /// Whether it is told who we are.
+    #[serde(default)]
+    pub credentials: Credentials,
+    /// URLs to reach.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub targets: Vec<String>,
+    /// Whether the APIs of LLM providers are to be reached.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub llm: bool,
+    /// How often each target, from 1.
+    #[serde(default)]
+    pub repeats: u16,
+    /// How long a tunnel is to be silent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idle_s: Option<u64>,
+}
+
 /// Everything that is known.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Evidence {
     /// About what.
     pub subject: Subject,
+    /// What was asked of the run.
+    #[serde(default)]
+    pub asked: Asked,
     /// In the order of the plan; rules do not depend on it.
     pub facts: Vec<Fact>,
 }
@@ -80,54 +157,37 @@ pub type Found<'e, T> = (&'e Reference, &'e T);
 
 impl Evidence {
     /// Nothing is known yet.
-    pub const fn new(subject: Subject) -> Self {
-        Self { subject, facts: Vec::new() }
+    pub const fn new(subject: Subject, asked: Asked) -> Self {
+        Self { subject, asked, facts: Vec::new() }
     }
 
-    fn found<'e, T: 'e>(
+    /// What the facts of `check` have measured, in the order of the plan.
+    pub fn all<'e, T: Payload + 'e>(
         &'e self,
         check: CheckId,
-        pick: impl Fn(&'e Data) -> Option<&'e T>,
     ) -> impl Iterator<Item = Found<'e, T>> {
         let of_check = self.facts.iter().filter(move |fact| fact.check == check);
-        of_check.filter_map(move |fact| Some((&fact.reference, pick(fact.data.as_ref()?)?)))
+        of_check.filter_map(|fact| Some((&fact.reference, T::of(fact.data.as_ref()?)?)))
+    }
+
+    /// What the one fact of `check` has measured; whatever the order, the same one of several.
+    pub fn one<T: Payload>(&self, check: CheckId) -> Option<Found<'_, T>> {
+        self.all(check).min_by_key(|(reference, _)| *reference)
     }
 
     /// What the name stands for.
     pub fn addresses(&self) -> Option<Found<'_, Addresses>> {
-        self.found(CheckId::Resolve, |data| match data {
-            Data::Addresses(it) => Some(it),
-            Data::Route(_)
-            | Data::Connects(_)
-            | Data::Ladder(_)
-            | Data::Control(_)
-            | Data::Hello(_) => None,
-        })
-        .min_by_key(|(reference, _)| *reference)
+        self.one(CheckId::Resolve)
     }
 
     /// What the routing table says.
     pub fn routes(&self) -> impl Iterator<Item = Found<'_, Route>> {
-        self.found(CheckId::Route, |data| match data {
-            Data::Route(it) => Some(it),
-            Data::Addresses(_)
-            | Data::Connects(_)
-            | Data::Ladder(_)
-            | Data::Control(_)
-            | Data::Hello(_) => None,
-        })
+        self.all(CheckId::Route)
     }
 
     fn connects(&self, check: CheckId) -> impl Iterator<Item = Found<'_, Attempt>> {
-        self.found(check, |data| match data {
-            Data::Connects(it) => Some(&it.attempts),
-            Data::Addresses(_)
-            | Data::Route(_)
-            | Data::Ladder(_)
-            | Data::Control(_)
-            | Data::Hello(_) => None,
-        })
-        .flat_map(|(reference, attempts)| attempts.iter().map(move |it| (reference, it)))
+        self.all::<Connects>(check)
+            .flat_map(|(reference, all)| all.attempts.iter().map(move |it| (reference, it)))
     }
 
     /// Every connect to the port.
@@ -142,41 +202,22 @@ impl Evidence {
 
     /// How far away the answer comes from.
     pub fn ladder(&self) -> Option<Found<'_, Ladder>> {
-        self.found(CheckId::TtlLadder, |data| match data {
-            Data::Ladder(it) => Some(it),
-            Data::Addresses(_)
-            | Data::Route(_)
-            | Data::Connects(_)
-            | Data::Control(_)
-            | Data::Hello(_) => None,
-        })
-        .min_by_key(|(reference, _)| *reference)
+        self.one(CheckId::TtlLadder)
     }
 
     /// What the address answered at which nothing lives.
     pub fn control(&self) -> Option<Found<'_, Control>> {
-        self.found(CheckId::ControlAddress, |data| match data {
-            Data::Control(it) => Some(it),
-            Data::Addresses(_)
-            | Data::Route(_)
-            | Data::Connects(_)
-            | Data::Ladder(_)
-            | Data::Hello(_) => None,
-        })
-        .min_by_key(|(reference, _)| *reference)
+        self.one(CheckId::ControlAddress)
     }
 
     /// What answers.
     pub fn hello(&self) -> Option<Found<'_, Hello>> {
-        self.found(CheckId::Hello, |data| match data {
-            Data::Hello(it) => Some(it),
-            Data::Addresses(_)
-            | Data::Route(_)
-            | Data::Connects(_)
-            | Data::Ladder(_)
-            | Data::Control(_) => None,
-        })
-        .min_by_key(|(reference, _)| *reference)
+        self.one(CheckId::Hello)
+    }
+
+    /// Every request through the proxy: to the targets that were asked for, then to LLM providers.
+    pub fn journeys(&self) -> impl Iterator<Item = Found<'_, Journey>> {
+        self.all(CheckId::ThroughProxy).chain(self.all(CheckId::Llm))
     }
 
     /// The addresses to connect to: the one that was given, or what the name stands for.

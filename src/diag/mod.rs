@@ -4,6 +4,7 @@
 //! [`infer`] finds suspects, [`diagnosis`] picks the one cause, [`fix`] what mends it, [`report`]
 //! is all of it for [`crate::render`].
 
+pub mod ask;
 mod checks;
 pub mod code;
 pub mod diagnosis;
@@ -11,6 +12,8 @@ pub mod evidence;
 pub mod fact;
 pub mod fix;
 pub mod infer;
+pub mod llm;
 pub mod plan;
 pub mod report;
 pub mod run;
+pub mod times;

@@ -2,8 +2,9 @@
 
 use std::net::SocketAddr;
 
-use super::evidence::{Evidence, is_public};
-use super::fact::{CheckId, Outcome, Skip};
+use super::evidence::{Command, Evidence, Scheme, is_public};
+use super::fact::{CheckId, Hello, Outcome, Skip, Speaks};
+use super::llm::PROVIDERS;
 
 /// Steps of one area run at the same time; the next area sees what they found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -14,11 +15,47 @@ pub enum Area {
     Reach,
     /// Who answered, or who did not.
     Answer,
+    /// How good the way from the proxy is, measured with its help.
+    Link,
+    /// The way to it, and its rhythm; on a slow link only while nothing else comes down.
+    Rhythm,
+    /// Through the proxy, and beside it.
+    Through,
 }
 
 impl Area {
     /// In their order.
-    pub const ALL: [Self; 3] = [Self::Names, Self::Reach, Self::Answer];
+    pub const ALL: [Self; 6] =
+        [Self::Names, Self::Reach, Self::Answer, Self::Link, Self::Rhythm, Self::Through];
+
+    /// Where a check belongs.
+    pub const fn of_check(check: CheckId) -> Self {
+        match check {
+            CheckId::Resolve => Self::Names,
+            CheckId::Route | CheckId::TcpConnect => Self::Reach,
+            CheckId::SiblingPorts
+            | CheckId::TtlLadder
+            | CheckId::ControlAddress
+            | CheckId::Hello => Self::Answer,
+            CheckId::LinkDown | CheckId::LinkUp | CheckId::Stream | CheckId::IdleTunnel => {
+                Self::Link
+            }
+            CheckId::Trials
+            | CheckId::ProxyHealth
+            | CheckId::ThroughProxy
+            | CheckId::Direct
+            | CheckId::OrdinaryClient
+            | CheckId::Llm => Self::Through,
+        }
+    }
+
+    /// Those of a command.
+    pub const fn of(command: Command) -> &'static [Self] {
+        match command {
+            Command::CheckPort => &[Self::Names, Self::Reach, Self::Answer],
+            Command::Probe => &Self::ALL,
+        }
+    }
 }
 
 /// The most addresses of one name that are tried.
@@ -42,17 +79,41 @@ pub fn steps(area: Area, evidence: &Evidence) -> Vec<Step> {
     match area {
         Area::Names => vec![step(CheckId::Resolve, evidence, None)],
         Area::Reach => reach(evidence),
-        Area::Answer => {
-            let checks = [
-                CheckId::SiblingPorts,
-                CheckId::TtlLadder,
-                CheckId::ControlAddress,
-                CheckId::Hello,
-            ];
-            let primary = evidence.primary();
-            checks.into_iter().map(|check| step(check, evidence, primary)).collect()
-        }
+        Area::Answer => of_port(
+            &[CheckId::SiblingPorts, CheckId::TtlLadder, CheckId::ControlAddress, CheckId::Hello],
+            evidence,
+        ),
+        Area::Link => of_port(&[CheckId::LinkDown], evidence),
+        Area::Rhythm => rhythm(evidence),
+        Area::Through => through(evidence),
     }
+}
+
+fn of_port(checks: &[CheckId], evidence: &Evidence) -> Vec<Step> {
+    let primary = evidence.primary();
+    checks.iter().map(|check| step(*check, evidence, primary)).collect()
+}
+
+fn rhythm(evidence: &Evidence) -> Vec<Step> {
+    let mut checks = vec![CheckId::LinkUp, CheckId::Stream];
+    checks.extend(evidence.asked.idle_s.map(|_| CheckId::IdleTunnel));
+    of_port(&checks, evidence)
+}
+
+fn through(evidence: &Evidence) -> Vec<Step> {
+    let mut steps = of_port(&[CheckId::ProxyHealth, CheckId::Trials], evidence);
+    let primary = evidence.primary();
+    let to =
+        |check, target: &str| Step { subject: target.to_owned(), ..step(check, evidence, primary) };
+    let targets = &evidence.asked.targets;
+    for target in targets {
+        steps.extend([to(CheckId::ThroughProxy, target), to(CheckId::Direct, target)]);
+    }
+    steps.extend(targets.first().map(|target| to(CheckId::OrdinaryClient, target)));
+    if evidence.asked.llm {
+        steps.extend(PROVIDERS.iter().map(|provider| to(CheckId::Llm, provider.url)));
+    }
+    steps
 }
 
 fn reach(evidence: &Evidence) -> Vec<Step> {
@@ -83,12 +144,21 @@ fn useless(check: CheckId, evidence: &Evidence, address: Option<SocketAddr>) -> 
     match check {
         CheckId::Resolve if evidence.subject.ip().is_some() => return Err(Skip::AddressGiven),
         // Whether there is any network is asked also when no name can be found.
-        CheckId::Resolve | CheckId::Route => return Ok(()),
+        CheckId::Resolve | CheckId::Route | CheckId::Direct => return Ok(()),
         CheckId::TcpConnect
         | CheckId::SiblingPorts
         | CheckId::TtlLadder
         | CheckId::ControlAddress
-        | CheckId::Hello => {}
+        | CheckId::Hello
+        | CheckId::LinkDown
+        | CheckId::LinkUp
+        | CheckId::Stream
+        | CheckId::IdleTunnel
+        | CheckId::Trials
+        | CheckId::ProxyHealth
+        | CheckId::ThroughProxy
+        | CheckId::OrdinaryClient
+        | CheckId::Llm => {}
     }
     let ip = address.ok_or(Skip::NoAddress)?.ip().to_canonical();
     let answers = open || evidence.any(Outcome::Refused);
@@ -97,29 +167,56 @@ fn useless(check: CheckId, evidence: &Evidence, address: Option<SocketAddr>) -> 
         CheckId::SiblingPorts if !evidence.is_routable(ip) => Err(Skip::NoRoute),
         CheckId::SiblingPorts | CheckId::TtlLadder if ip.is_loopback() => Err(Skip::Loopback),
         CheckId::TtlLadder if !answers => Err(Skip::NoAnswer),
-        CheckId::ControlAddress | CheckId::Hello if !open => Err(Skip::PortNotOpen),
+        CheckId::TcpConnect | CheckId::SiblingPorts | CheckId::TtlLadder => Ok(()),
+        _ if !open => Err(Skip::PortNotOpen),
         CheckId::ControlAddress if !is_public(ip) => Err(Skip::NotPublic),
+        CheckId::LinkDown
+        | CheckId::LinkUp
+        | CheckId::Stream
+        | CheckId::IdleTunnel
+        | CheckId::ProxyHealth => ours(evidence),
+        CheckId::Trials | CheckId::ThroughProxy | CheckId::OrdinaryClient | CheckId::Llm => {
+            proxies(evidence)
+        }
         CheckId::Resolve
         | CheckId::Route
-        | CheckId::TcpConnect
-        | CheckId::SiblingPorts
-        | CheckId::TtlLadder
         | CheckId::ControlAddress
-        | CheckId::Hello => Ok(()),
+        | CheckId::Hello
+        | CheckId::Direct => Ok(()),
     }
+}
+
+/// Whether sami-proxy answers and lets us in.
+fn ours(evidence: &Evidence) -> Result<(), Skip> {
+    let proven = |(_, hello): (_, &Hello)| hello.nonce_returned == Some(true);
+    if evidence.hello().is_some_and(proven) { Ok(()) } else { Err(Skip::NotOurs) }
+}
+
+/// Whether it may be a proxy, as far as is known. Who says nothing may be one that has trouble.
+fn proxies(evidence: &Evidence) -> Result<(), Skip> {
+    let scheme = evidence.asked.scheme;
+    let speaks = evidence.hello().and_then(|(_, hello)| hello.speaks);
+    let may = match speaks {
+        None | Some(Speaks::SamiProxy | Speaks::HttpProxy | Speaks::Nothing) => true,
+        // A web server was asked in the clear: then TLS is tried as the user wants it.
+        Some(Speaks::Closes | Speaks::Tls | Speaks::WebServer) => scheme == Scheme::Https,
+        Some(Speaks::Socks) => scheme == Scheme::Socks5,
+        Some(Speaks::Ssh | Speaks::Unknown) => false,
+    };
+    if may { Ok(()) } else { Err(Skip::NoProxy) }
 }
 
 #[cfg(test)]
 mod tests {
     use super::{Area, steps};
-    use crate::diag::evidence::{Evidence, Family, Subject};
+    use crate::diag::evidence::{Asked, Command, Evidence, Family, Subject};
     use crate::diag::fact::{
         Attempt, CheckId, Connects, Data, Fact, Outcome, Reference, Skip, Status,
     };
 
     fn evidence(host: &str, outcome: Option<Outcome>) -> Evidence {
         let subject = Subject { host: host.into(), port: 8080, family: Family::Any };
-        let mut evidence = Evidence::new(subject);
+        let mut evidence = Evidence::new(subject, Asked::default());
         if let Some(outcome) = outcome {
             let address = format!("{host}:8080").parse().unwrap();
             let attempt = Attempt { address, outcome, os_error: None, elapsed_us: 1, ttl: None };
@@ -166,12 +263,23 @@ mod tests {
 
     #[test]
     fn every_check_is_planned_once_for_one_address() {
-        let evidence = evidence("81.85.76.160", Some(Outcome::Open));
-        let planned: Vec<_> = Area::ALL
+        let mut evidence = evidence("81.85.76.160", Some(Outcome::Open));
+        evidence.asked = Asked {
+            command: Command::Probe,
+            targets: vec!["https://example.org/".to_owned()],
+            idle_s: Some(5),
+            llm: true,
+            ..Asked::default()
+        };
+        let mut planned: Vec<_> = Area::ALL
             .into_iter()
             .flat_map(|area| steps(area, &evidence))
             .map(|step| step.check)
             .collect();
-        assert_eq!(planned, CheckId::ALL);
+        planned.dedup();
+        for check in CheckId::ALL {
+            let times = planned.iter().filter(|it| *it == check).count();
+            assert_eq!(times, 1, "{check:?}");
+        }
     }
 }

@@ -2,8 +2,12 @@
 
 use super::code::{Code, Segment};
 use super::diagnosis::{Diagnosis, State, diagnose};
-use super::evidence::{Evidence, is_public};
-use super::fact::{CheckId, Data, Fact, Outcome, Reference, Said, Skip, Speaks, Status};
+use super::evidence::{Command, Evidence, is_public};
+use super::fact::{
+    CheckId, Data, Fact, Far, Journey, Outcome, Reference, Said, Skip, Speaks, Stage, Status,
+};
+use super::infer::{Reach, reach};
+use super::plan::Area;
 
 /// A report.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,21 +68,14 @@ pub struct Timings {
     pub dns_ms: Option<u64>,
     /// The fastest connect.
     pub connect_ms: Option<u64>,
-    /// Until the proxy's first byte, connecting included.
+    /// From the request to the proxy's answer.
     pub proxy_ms: Option<u64>,
+    /// TLS with the target.
+    pub tls_ms: Option<u64>,
+    /// From the request to the target's first byte.
+    pub first_byte_ms: Option<u64>,
     /// Everything.
     pub total_ms: u64,
-}
-
-/// Round trips of successful or refused connects, in microseconds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RoundTrips {
-    /// The fastest.
-    pub min_us: u64,
-    /// The middle one.
-    pub median_us: u64,
-    /// Between fastest and slowest.
-    pub jitter_us: u64,
 }
 
 impl Report {
@@ -115,47 +112,84 @@ pub fn health(fact: &Fact) -> Health {
             if control.attempt.outcome == Outcome::Open { Health::Warn } else { Health::Ok }
         }
         (_, CheckId::Hello, Some(Data::Hello(hello))) => match hello.speaks {
-            Some(Speaks::SamiProxy | Speaks::HttpProxy) => Health::Ok,
+            Some(Speaks::SamiProxy | Speaks::HttpProxy | Speaks::Socks) => Health::Ok,
             Some(
                 Speaks::WebServer
                 | Speaks::Ssh
                 | Speaks::Tls
-                | Speaks::Socks
                 | Speaks::Unknown
                 | Speaks::Nothing
                 | Speaks::Closes,
             )
             | None => Health::Bad,
         },
+        (_, CheckId::ProxyHealth, Some(Data::Health(far))) => of_far(far),
+        (_, CheckId::ThroughProxy | CheckId::Llm, Some(Data::Journey(it))) => of_reach(reach(it)),
         (Status::Worked, ..) => Health::Ok,
         // Not finding an answer is no fault of its own there.
-        (Status::Failed, CheckId::SiblingPorts | CheckId::TtlLadder, _) => Health::Warn,
+        (
+            Status::Failed,
+            CheckId::SiblingPorts | CheckId::TtlLadder | CheckId::Trials | CheckId::Direct,
+            _,
+        ) => Health::Warn,
         (
             Status::Failed,
             CheckId::Resolve
             | CheckId::Route
             | CheckId::TcpConnect
             | CheckId::ControlAddress
-            | CheckId::Hello,
+            | CheckId::Hello
+            | CheckId::LinkDown
+            | CheckId::LinkUp
+            | CheckId::Stream
+            | CheckId::IdleTunnel
+            | CheckId::ProxyHealth
+            | CheckId::ThroughProxy
+            | CheckId::OrdinaryClient
+            | CheckId::Llm,
             _,
         ) => Health::Bad,
     }
 }
 
-/// The round trips to the address that tells most.
-pub fn round_trips(evidence: &Evidence) -> Option<RoundTrips> {
-    let primary = evidence.primary()?;
-    let mut times = evidence.times(primary, Outcome::Open);
-    if times.is_empty() {
-        times = evidence.times(primary, Outcome::Refused);
+/// A service, for who wants to use it.
+pub const fn of_reach(it: Reach) -> Health {
+    match it {
+        Reach::Reached | Reach::NeedsKey => Health::Ok,
+        Reach::RateLimited => Health::Warn,
+        Reach::Region
+        | Reach::Challenged
+        | Reach::Error
+        | Reach::Denied
+        | Reach::Untrusted
+        | Reach::Unreached => Health::Bad,
+        Reach::Untold => Health::Unknown,
     }
-    let (min_us, max_us) = (*times.first()?, *times.last()?);
-    let median_us = *times.get(times.len() / 2)?;
-    Some(RoundTrips { min_us, median_us, jitter_us: max_us.saturating_sub(min_us) })
+}
+
+/// The way out of the proxy: names, and one family or its parent.
+fn of_far(it: &super::fact::Health) -> Health {
+    let ok = |far: &Option<Far>| far.as_ref().and_then(|far| far.ok);
+    if it.failure.is_some() {
+        return Health::Unknown;
+    }
+    let families = [ok(&it.ipv4), ok(&it.ipv6)];
+    let out = families.contains(&Some(true)) || !families.contains(&Some(false));
+    match (ok(&it.dns), ok(&it.upstream)) {
+        (Some(false), _) | (_, Some(false)) => Health::Bad,
+        _ if !out => Health::Bad,
+        _ => Health::Ok,
+    }
 }
 
 /// The furthest segment from which something came back, and the facts that say so.
 fn reached(evidence: &Evidence) -> Option<(Segment, Vec<Reference>)> {
+    let answered =
+        evidence.journeys().filter(|(_, it)| it.trips.iter().any(|t| t.answer.is_some()));
+    let answered: Vec<Reference> = answered.map(|(it, _)| it.clone()).collect();
+    if !answered.is_empty() {
+        return Some((Segment::Target, answered));
+    }
     let hello = evidence.hello();
     let served =
         hello.filter(|(_, it)| matches!(it.speaks, Some(Speaks::SamiProxy | Speaks::HttpProxy)));
@@ -195,7 +229,9 @@ fn stretch(segment: Segment, evidence: &Evidence, diagnosis: &Diagnosis) -> Stre
             (Health::Skipped, Vec::new())
         }
         // Nobody asked beyond the proxy.
-        _ if matches!(segment, Segment::Dns | Segment::Target) => (Health::Skipped, Vec::new()),
+        _ if evidence.asked.command == Command::CheckPort && segment > Segment::Proxy => {
+            (Health::Skipped, Vec::new())
+        }
         Some((until, by)) if segment <= until => (Health::Ok, by),
         _ => (Health::Unknown, Vec::new()),
     };
@@ -211,18 +247,19 @@ fn timings(evidence: &Evidence) -> Timings {
         let mut ours = hello.exchanges.iter();
         ours.find(|it| it.said == Said::AbsoluteForm && it.bytes > 0)
     });
-    let longest = |checks: &[CheckId]| {
-        let of = evidence.facts.iter().filter(|fact| checks.contains(&fact.check));
+    let journey = evidence.all::<Journey>(CheckId::ThroughProxy).next();
+    let lap = |stage| Some(journey?.1.typical()?.lap(stage)? / 1000);
+    // Checks of one area ran at the same time.
+    let longest = |area| {
+        let of = evidence.facts.iter().filter(|fact| Area::of_check(fact.check) == area);
         of.map(|fact| fact.took_ms).max().unwrap_or_default()
     };
-    // Checks of one area ran at the same time.
-    let total_ms = longest(&[CheckId::Resolve])
-        .saturating_add(longest(&[CheckId::Route, CheckId::TcpConnect]))
-        .saturating_add(longest(&[
-            CheckId::SiblingPorts,
-            CheckId::TtlLadder,
-            CheckId::ControlAddress,
-            CheckId::Hello,
-        ]));
-    Timings { dns_ms, connect_ms, proxy_ms: asked.map(|it| it.elapsed_us / 1000), total_ms }
+    Timings {
+        dns_ms,
+        connect_ms,
+        proxy_ms: lap(Stage::Proxy).or_else(|| asked.map(|it| it.elapsed_us / 1000)),
+        tls_ms: lap(Stage::TargetTls),
+        first_byte_ms: lap(Stage::FirstByte),
+        total_ms: Area::ALL.into_iter().map(longest).fold(0, u64::saturating_add),
+    }
 }

@@ -7,29 +7,36 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
+use super::ask::Ask;
 use super::checks::{Context, Measured, measure};
-use super::evidence::{Evidence, Subject};
+use super::evidence::Evidence;
 use super::fact::{Fact, Reference, Skip, Status};
 use super::plan::{Area, Step, steps};
 
 /// A check ends by itself at the deadline; this is for one that does not.
 const GRACE: Duration = Duration::from_millis(300);
 
-/// Examines `subject` for at most `budget` and a third of a second; earlier when `stop` is
+/// Examines the subject of `ask` for at most `budget` and a third of a second; earlier when `stop` is
 /// cancelled. What is known by then is returned. `begins` hears of each area when it begins.
 pub async fn run(
-    subject: Subject,
+    ask: Ask,
     budget: Duration,
     stop: CancellationToken,
     begins: impl Fn(Area) + Send,
 ) -> Evidence {
     let deadline = Instant::now() + budget;
-    let mut evidence = Evidence::new(subject);
-    for area in Area::ALL {
-        begins(area);
-        let context =
-            Context { evidence: Arc::new(evidence.clone()), deadline, budget, stop: stop.clone() };
-        let planned = steps(area, &evidence);
+    let mut evidence = ask.evidence();
+    let ask = Arc::new(ask);
+    for area in Area::of(evidence.asked.command) {
+        begins(*area);
+        let context = Context {
+            ask: Arc::clone(&ask),
+            evidence: Arc::new(evidence.clone()),
+            deadline,
+            budget,
+            stop: stop.clone(),
+        };
+        let planned = steps(*area, &evidence);
         evidence.facts.extend(run_area(planned, evidence.facts.len(), &context).await);
     }
     evidence

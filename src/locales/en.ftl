@@ -71,18 +71,24 @@ not-checked-server-why = they can only be seen on the server
 not-checked-server-unlock = docker ps -a && sudo ss -ltnp 'sport = :{ $port }'
 not-checked-beyond = whether sites can be reached through the proxy
 not-checked-beyond-why = check-port looks at the port only
-not-checked-beyond-unlock = curl -v -x http://{ $proxy } https://www.google.com/generate_204
+not-checked-beyond-unlock = sami-proxy probe { $proxy }
 not-checked-rest = the rest
 not-checked-rest-unlock = give the same check more time: --timeout 60
 
 progress-names = looking up { $host }
 progress-reach = connecting to { $proxy }
 progress-answer = finding out who answers for { $proxy }
+progress-link = measuring the way to { $proxy }
+progress-rhythm = watching a stream from { $proxy }
+progress-through = going through { $proxy }
 progress-several = { $count } of { $attempts } ports checked
 progress-seconds = s
 
 ### Causes that have no code of their own
 
+ok-through = the proxy works: { $what } let us reach { $target }
+ok-through-many = the proxy works: { $what } let us reach { $target } and { $count } more
+fact-more = and { $count } more
 ok-untold = the port is open; there was not enough time to tell what answers
 unexplained = the time or the facts were not enough to tell what is wrong with { $proxy }
 
@@ -195,6 +201,8 @@ skip-port-not-open = the port is not open
 skip-no-answer = the port does not answer
 skip-not-public = the address is not public
 skip-no-route = no packet would leave this computer
+skip-no-proxy = what answers is no proxy of this kind
+skip-not-ours = only sami-proxy can be asked that
 skip-out-of-time = the time was over
 skip-interrupted = interrupted
 
@@ -622,6 +630,23 @@ tls-not-spoken-long =
         docker run -d --name sami-llm-proxy -p 8080:8080 --restart unless-stopped \
           -e SAMI_PROXY_TLS_SELF_SIGNED=true -v sami-llm-proxy:/var/lib/sami-proxy sami-llm-proxy
 
+proxy-cert-untrusted = the certificate of the proxy { $host }:{ $port } is not trusted (issuer: { $issuer })
+proxy-cert-untrusted-long =
+    The proxy is spoken to in TLS (https://), and the certificate that it shows is signed by nobody whom
+    this computer knows, or is for another name. With --tls-self-signed that is as it should be: then
+    its fingerprint (pin) has to be given on this side.
+
+    Looks alike: somebody in between who answers in the proxy's stead. So compare the fingerprint
+    before you trust it. target-cert-untrusted is about the site beyond the proxy.
+
+    On the server, read the fingerprint (sha256:...) of its own certificate:
+        docker logs sami-llm-proxy 2>&1 | grep pin
+    On Windows, if your application can't be told a fingerprint, let a sami-proxy here do it, with
+    that PIN, and enter the host 127.0.0.1 and the port 8080 in Sami:
+        sami-proxy serve --listen 127.0.0.1:8080 --upstream https://SERVER:8080 --upstream-pin PIN
+    Or give the proxy a certificate for its name that a public authority has signed, and enter it in
+    Sami by that name, not by its address.
+
 proxy-auth-required = the proxy { $proxy } wants a user name and a password
 proxy-auth-required-long =
     The proxy works and can be reached, but it answers 407: it lets in only those who give a user name
@@ -660,7 +685,7 @@ proxy-auth-rejected-long =
         docker run -d --name sami-llm-proxy -p 8080:8080 --restart unless-stopped \
           -e SAMI_PROXY_AUTH=USER:PASSWORD sami-llm-proxy
 
-client-not-allowed = the proxy does not serve your address { $client }
+client-not-allowed = the proxy does not serve your address
 client-not-allowed-long =
     The proxy has a list of addresses that may use it (--allow-client), and yours is not on it. At home
     your address changes now and then, so what worked yesterday may be refused today. And when Docker
@@ -699,7 +724,7 @@ target-denied-by-proxy-long =
     If there are SAMI_PROXY_ALLOW_TO or SAMI_PROXY_DENY_TO, add the service there or take the rule out:
         docker inspect sami-llm-proxy | grep SAMI_PROXY
 
-proxy-overloaded = the proxy has reached its limit of connections ({ $limit })
+proxy-overloaded = the proxy has reached its limit of connections
 proxy-overloaded-long =
     The proxy answers 503 with "Retry-After": it has as many connections as it may have, in all or from
     your address. Either very many programs use it at once, or one of them opens connections and never
@@ -717,7 +742,7 @@ proxy-overloaded-long =
         docker run -d --name sami-llm-proxy -p 8080:8080 --restart unless-stopped \
           --ulimit nofile=65536 -e SAMI_PROXY_MAX_PER_CLIENT=8192 sami-llm-proxy
 
-upstream-proxy-down = the next proxy in the chain, { $other }, does not answer
+upstream-proxy-down = the next proxy in the chain can't be used
 upstream-proxy-down-long =
     Your proxy does not go to the services by itself, it passes everything on to another proxy (setting
     --upstream), and that one can't be reached, refuses, or is not the one whose pin was given. The
@@ -925,7 +950,7 @@ target-cert-not-yet-valid-long =
         Start-Service w32time
         w32tm /resync
 
-target-cert-name = the certificate of { $target } was issued for another name
+target-cert-name = the certificate of { $target } was issued for another name: { $other }
 target-cert-name-long =
     Somebody answers with a valid certificate, but for another site. You are not where you wanted to be:
     the address was wrong or forged, a filter shows its own page, or the site is badly set up.
@@ -1116,7 +1141,7 @@ link-slow-long =
     On Windows: cable instead of Wi-Fi; without VPN; at another time of the day; over mobile internet.
     If only this way is slow: try another port (443), a server that is nearer, or another hosting.
 
-link-lossy = { $percent } % of the packets to the proxy get lost
+link-lossy = packets to the proxy get lost: { $percent } % of the connections needed a second try
 link-lossy-long =
     A part of the packets does not arrive and has to be sent again. Connections are made with delays
     of a second or more, answers stutter, and now and then one breaks.
@@ -1838,6 +1863,21 @@ ipv6-broken-long =
         docker run -d --name sami-llm-proxy -p 8080:8080 --restart unless-stopped \
           -e SAMI_PROXY_PREFER_FAMILY=ipv4 sami-llm-proxy
 
+credentials-misencoded = special characters of the proxy's password seem to be encoded wrongly
+credentials-misencoded-long =
+    In an address such as http://USER:PASSWORD@SERVER:8080 the characters @ : / # % of the password must
+    be written as codes: @ is %40, : is %3A, / is %2F, # is %23, % is %25. Here one of them seems to
+    stand there as it is, or to have been encoded twice (%2540 in place of %40). The proxy then gets
+    another password, or the address is cut in the wrong place.
+
+    Looks alike: proxy-auth-rejected, when the password itself is wrong. In separate fields, as in
+    Sami, nothing must be encoded. Test it in separate fields:
+        curl.exe -v --max-time 15 -x http://SERVER:8080 -U USER:PASSWORD https://www.google.com/
+
+    In Sami: enter name and password in their own fields, as they are.
+    In a variable or an address: encode each special character once.
+    The simplest: a password of letters and digits only.
+
 egress-datacenter-refused = { $target } does not welcome addresses of hostings such as your server's
 egress-datacenter-refused-long =
     Some services treat addresses of data centres with suspicion, because robots live there: they
@@ -1854,3 +1894,152 @@ egress-datacenter-refused-long =
           -e SAMI_PROXY_PREFER_FAMILY=ipv4-only sami-llm-proxy
     At the hosting provider: another address or another hosting. If your LLM service itself works, you
     need not do anything.
+
+### What was measured through the proxy
+
+check-link-down = download
+check-link-up = upload
+check-stream = stream
+check-idle-tunnel = silence
+check-trials = comparison
+check-proxy-health = from the proxy
+check-through-proxy = through the proxy
+check-direct = directly
+check-ordinary-client = application
+check-llm = LLM service
+
+fact-link-down = { $moved } of { $wanted } KB from the proxy in { $ms } ms ({ $rate } KB/s)
+fact-link-up = { $moved } of { $wanted } KB to the proxy in { $ms } ms ({ $rate } KB/s)
+fact-link-down-ended = from the proxy came { $moved } of { $wanted } KB, then: { $outcome } (longest gap { $gap } ms)
+fact-link-up-ended = to the proxy went { $moved } of { $wanted } KB, then: { $outcome } (longest gap { $gap } ms)
+fact-stream = { $times } of { $attempts } pieces of a stream came one by one, at most { $ms } ms out of time
+fact-stream-ended = { $times } of { $attempts } pieces of a stream came, then: { $outcome }
+fact-idle-tunnel = a tunnel lived through { $seconds } s of silence
+fact-idle-tunnel-ended = after { $seconds } s of silence a tunnel did not answer: { $outcome }
+fact-idle-tunnel-none = the tunnel for the silence did not come about: { $outcome }
+fact-journey = { $subject } through the proxy: { $outcome }, { $ms } ms
+fact-journey-some = ({ $times } of { $attempts } failed)
+fact-direct = { $subject } without the proxy: { $outcome }, { $ms } ms
+fact-ordinary-client = { $subject } with an ordinary client: { $outcome }, { $ms } ms
+
+ended-denied = the proxy answers { $outcome }
+ended-denied-why = the proxy answers { $outcome } ({ $why })
+ended-failed = { $to }: { $failure }
+
+far-dns = names
+far-four = IPv4
+far-six = IPv6
+far-upstream = its own proxy
+far-works = works ({ $ms } ms)
+far-fails = fails ({ $why })
+far-untried = nothing to try
+
+stage-resolve = name
+stage-connect = connection
+stage-proxy-tls = TLS with the proxy
+stage-proxy = the proxy's answer
+stage-target-tls = TLS with the site
+stage-first-byte = first byte
+stage-body = the rest
+
+how-no-address = there is no address
+how-refused = refused
+how-unreachable = unreachable
+how-silent = no answer
+how-reset = cut off (reset)
+how-closed = closed without a word
+how-denied = the proxy says no
+how-certificate = the certificate is not trusted
+how-alert = TLS was refused
+how-malformed = a senseless answer
+how-unfinished = there was no time to wait
+
+end-answered = an answer
+end-closed = closed without a word
+end-reset = cut off (reset)
+end-silent = silence
+end-no-connection = no connection
+end-unfinished = there was no time to wait
+
+trick-origin-form = a plain request
+trick-neutral-name = a tunnel to a harmless name
+trick-wanted-name = a tunnel to the site
+trick-split-line = the same, its request cut in two
+trick-wanted-sni = TLS for the site
+trick-other-sni = TLS for another name
+
+waterfall = { $subject }   { $outcome }   { $ms } ms
+waterfall-unit = ms
+waterfall-spread = median { $ms }, 95 % within { $most }, jitter { $jitter }
+
+llm-table = LLM services through the proxy
+provider-reached = reachable
+provider-needs-key = reachable (it asks for a key, as it should)
+provider-region = refuses the server's country
+provider-challenged = shows a captcha instead of an answer
+provider-rate-limited = reachable, asks to come more slowly
+provider-error = reached, but it fails
+provider-denied = the proxy says no
+provider-untrusted = its certificate is not trusted
+provider-unreached = not reachable
+provider-untold = not found out
+
+### fixes of the probe
+
+fix-restart-the-router = restart the router; if that does not help, ask your internet provider
+fix-choose-socks = if a SOCKS proxy answers there, choose the proxy type SOCKS5
+fix-use-http = choose the proxy type http: encrypted sites work through it just as well
+fix-let-it-speak-tls = or let the proxy make itself a certificate and speak TLS
+fix-read-the-pin = read the fingerprint of the proxy's own certificate and compare it with the one that came
+fix-give-the-root = trust that certificate, or the authority that signed it, by name
+fix-enter-the-password = enter the user name and the password of the proxy
+fix-type-the-password-again = type the user name and the password of the proxy again by hand
+fix-see-the-password = see which user name and password the proxy was given
+fix-encode-once = enter the password in its own field as it is, or encode each special character in the address once
+fix-allow-your-address = see which addresses the proxy allows, and add yours or set a password instead
+fix-set-a-password = set a user name and a password: with them everything public is open to you
+fix-look-at-the-rules = look for rules about targets, and allow this one
+fix-who-uses-it = see who has so many connections
+fix-raise-the-limits = if they are all yours, raise the limits
+fix-read-about-the-next-proxy = read in the log what is wrong with the next proxy, and check that one by itself
+fix-encrypt-the-way = let the proxy speak TLS, so that nobody on the way can read the names
+fix-enter-through-tls = run sami-proxy here as well, with the PIN from the log, and enter 127.0.0.1 in Sami
+fix-give-it-name-servers = give the proxy other name servers
+fix-does-the-server-get-out = see whether the server itself gets out
+fix-restart-docker = if Docker's own rules are missing, restart it: it makes them anew
+fix-ask-about-outgoing = ask whether outgoing connections of the server are blocked
+fix-correct-the-target = check the address of the service (Base URL) letter by letter
+fix-try-without-the-proxy = try the same on the server without the proxy
+fix-only-ipv4 = let the proxy use IPv4 alone
+fix-where-is-the-filter = try the same on the server without the proxy: if it works there, the filter is between you and the server
+fix-other-country = take a server in another country, or at another hosting
+fix-compare-the-issuer = see on the server who has really issued the certificate; never switch off its verification
+fix-exclude-from-scanning = exclude the application from the scanning of web traffic in the antivirus
+fix-tell-the-operator = tell the operator of the service; nothing on your side mends it
+fix-set-the-clock = set the clock of this computer
+fix-other-address = take another address for the server, or another hosting
+fix-wait = wait as long as the service asks for, and ask less often
+fix-wait-for-the-service = wait, and look at the status page of the service
+fix-lower-the-mtu = see the name of your connection and set its MTU to 1400
+fix-clamp-the-mss = let the server agree on smaller packets
+fix-try-port-443 = publish the proxy on port 443 and enter that port
+fix-no-idle-timeout = see whether the proxy was told to end silent connections
+fix-other-network = try without VPN, by cable, or over another network
+fix-where-is-the-loss = see whether packets get lost; compare with a ping to your router
+
+### what tells causes apart in a probe
+
+separate-again = make the same check again, at another time too
+separate-speak-in-the-clear = ask without TLS: curl -v http://{ $proxy }/healthz
+separate-pin-of-the-proxy = compare the fingerprint with the proxy's own, on the server: docker logs sami-llm-proxy 2>&1 | grep pin
+separate-whose-proxy = see whether this is the proxy that you mean, and not one of a company
+separate-other-encoding = give name and password apart from the address: curl -v -x http://{ $proxy } -U USER:PASSWORD https://www.google.com/
+separate-names-on-the-server = ask for the name on the server: docker exec sami-llm-proxy nslookup api.openai.com
+separate-egress-on-the-server = try the way out on the server: curl -sS --max-time 10 -o /dev/null https://1.1.1.1/ && echo works
+separate-tls-on-the-server = try the same on the server without the proxy: curl -v --max-time 15 https://api.openai.com/
+separate-issuer-on-the-server = see on the server who has issued the certificate: openssl s_client -connect api.openai.com:443 -servername api.openai.com </dev/null | grep issuer
+separate-clock = compare the clock with another one: w32tm /stripchart /computer:time.windows.com /samples:1
+separate-other-egress = ask through a server in another country or at another hosting
+separate-other-site = ask for another site through the proxy: curl -v -x http://{ $proxy } https://example.com/
+separate-sizes = send packets of two sizes: ping -f -l 1372 { $host } && ping -f -l 1472 { $host }
+separate-ping-the-host = see whether packets get lost: ping -n 30 { $host }

@@ -72,18 +72,29 @@ not-checked-server-why = их видно только на самом серве
 not-checked-server-unlock = docker ps -a && sudo ss -ltnp 'sport = :{ $port }'
 not-checked-beyond = открываются ли сайты через прокси
 not-checked-beyond-why = check-port смотрит только на порт
-not-checked-beyond-unlock = curl -v -x http://{ $proxy } https://www.google.com/generate_204
+not-checked-beyond-unlock = sami-proxy probe { $proxy }
 not-checked-rest = остальное
 not-checked-rest-unlock = повторите проверку, дав ей больше времени: --timeout 60
 
 progress-names = узнаём адрес { $host }
 progress-reach = соединяемся с { $proxy }
 progress-answer = выясняем, кто отвечает за { $proxy }
+progress-link = измеряем путь к { $proxy }
+progress-rhythm = следим за потоком от { $proxy }
+progress-through = идём через { $proxy }
 progress-several = проверено портов: { $count } из { $attempts }
 progress-seconds = с
 
 ### Причины, у которых нет своего кода
 
+ok-through = прокси работает: { $what } открывает { $target }
+ok-through-many =
+    { $count ->
+        [one] прокси работает: { $what } открывает { $target } и ещё { $count } адрес
+        [few] прокси работает: { $what } открывает { $target } и ещё { $count } адреса
+       *[many] прокси работает: { $what } открывает { $target } и ещё { $count } адресов
+    }
+fact-more = и ещё { $count }
 ok-untold = порт открыт, но выяснить, кто отвечает, не хватило времени
 unexplained = не хватило времени или данных, чтобы понять, что не так с { $proxy }
 
@@ -198,6 +209,8 @@ skip-port-not-open = порт не открыт
 skip-no-answer = порт не отвечает
 skip-not-public = адрес не публичный
 skip-no-route = ни один пакет не вышел бы из компьютера
+skip-no-proxy = отвечает не прокси такого вида
+skip-not-ours = об этом можно спросить только sami-proxy
 skip-out-of-time = время вышло
 skip-interrupted = прервано
 
@@ -625,6 +638,23 @@ tls-not-spoken-long =
         docker run -d --name sami-llm-proxy -p 8080:8080 --restart unless-stopped \
           -e SAMI_PROXY_TLS_SELF_SIGNED=true -v sami-llm-proxy:/var/lib/sami-proxy sami-llm-proxy
 
+proxy-cert-untrusted = сертификату прокси { $host }:{ $port } нет доверия (издатель: { $issuer })
+proxy-cert-untrusted-long =
+    К прокси обращаются по TLS (https://), а его сертификат подписан тем, кого этот компьютер не знает,
+    или выдан на другое имя. С --tls-self-signed так и должно быть: тогда на этой стороне нужно указать
+    его отпечаток (pin).
+
+    Легко спутать: кто-то по дороге отвечает вместо прокси. Поэтому сначала сверьте отпечаток, а потом
+    доверяйте. target-cert-untrusted — это о сайте за прокси.
+
+    На сервере посмотрите отпечаток (sha256:...) его сертификата:
+        docker logs sami-llm-proxy 2>&1 | grep pin
+    В Windows, если вашей программе отпечаток указать негде, пусть его проверяет sami-proxy на этом
+    компьютере (вместо PIN — отпечаток); в Sami тогда впишите хост 127.0.0.1 и порт 8080:
+        sami-proxy serve --listen 127.0.0.1:8080 --upstream https://SERVER:8080 --upstream-pin PIN
+    Или поставьте на прокси сертификат на его имя от общеизвестного центра и впишите прокси в Sami по
+    этому имени, а не по адресу.
+
 proxy-auth-required = прокси { $proxy } просит имя пользователя и пароль
 proxy-auth-required-long =
     Прокси работает и доступен, но отвечает 407: он пускает только по имени и паролю, а их не дали.
@@ -662,7 +692,7 @@ proxy-auth-rejected-long =
         docker run -d --name sami-llm-proxy -p 8080:8080 --restart unless-stopped \
           -e SAMI_PROXY_AUTH=USER:PASSWORD sami-llm-proxy
 
-client-not-allowed = прокси не обслуживает ваш адрес { $client }
+client-not-allowed = прокси не обслуживает ваш адрес
 client-not-allowed-long =
     У прокси есть список адресов, которым можно им пользоваться (--allow-client), и вашего в нём нет.
     Домашний адрес время от времени меняется: вчера пускали, сегодня нет. А если Docker скрывает адреса
@@ -700,7 +730,7 @@ target-denied-by-proxy-long =
     Если заданы SAMI_PROXY_ALLOW_TO или SAMI_PROXY_DENY_TO, допишите сервис туда или уберите правило:
         docker inspect sami-llm-proxy | grep SAMI_PROXY
 
-proxy-overloaded = прокси исчерпал предел соединений ({ $limit })
+proxy-overloaded = прокси больше не принимает соединений: достигнут их предел
 proxy-overloaded-long =
     Прокси отвечает 503 с «Retry-After»: соединений уже столько, сколько можно, — всего или с вашего
     адреса. Либо им сразу пользуется очень много программ, либо одна из них открывает соединения и не
@@ -718,7 +748,7 @@ proxy-overloaded-long =
         docker run -d --name sami-llm-proxy -p 8080:8080 --restart unless-stopped \
           --ulimit nofile=65536 -e SAMI_PROXY_MAX_PER_CLIENT=8192 sami-llm-proxy
 
-upstream-proxy-down = следующий прокси в цепочке, { $other }, не отвечает
+upstream-proxy-down = следующий прокси в цепочке не работает
 upstream-proxy-down-long =
     Ваш прокси ходит к сервисам не сам, а через другой прокси (настройка --upstream), и тот недоступен,
     отказывает или не тот, чей отпечаток указан. На любой сервис приходит ответ 502.
@@ -924,7 +954,7 @@ target-cert-not-yet-valid-long =
         Start-Service w32time
         w32tm /resync
 
-target-cert-name = сертификат { $target } выдан на другое имя
+target-cert-name = сертификат { $target } выдан на другое имя: { $other }
 target-cert-name-long =
     Кто-то отвечает с настоящим сертификатом, но от другого сайта. Вы не там, куда шли: адрес
     неверен или подделан, фильтр показывает свою страницу или сайт плохо настроен.
@@ -1115,7 +1145,7 @@ link-slow-long =
     На Windows: кабель вместо Wi-Fi; без VPN; в другое время суток; через мобильный интернет.
     Если медленна только эта дорога: попробуйте другой порт (443), сервер поближе или другой хостинг.
 
-link-lossy = по дороге до прокси теряется { $percent } % пакетов
+link-lossy = пакеты до прокси теряются: с первого раза не установилось { $percent } % соединений
 link-lossy-long =
     Часть пакетов не доходит, и их приходится посылать снова. Соединения устанавливаются с задержкой в
     секунду и больше, ответы идут рывками, иногда обрываются.
@@ -1826,6 +1856,21 @@ ipv6-broken-long =
         docker run -d --name sami-llm-proxy -p 8080:8080 --restart unless-stopped \
           -e SAMI_PROXY_PREFER_FAMILY=ipv4 sami-llm-proxy
 
+credentials-misencoded = особые знаки в пароле прокси, похоже, закодированы неверно
+credentials-misencoded-long =
+    В адресе вида http://USER:PASSWORD@SERVER:8080 знаки @ : / # % в пароле пишутся кодами: @ — это %40,
+    : — это %3A, / — это %2F, # — это %23, % — это %25. Здесь какой-то из них, похоже, оставлен как есть
+    или закодирован дважды (%2540 вместо %40). Тогда прокси получает другой пароль или адрес
+    разрезается не в том месте.
+
+    Легко спутать: при proxy-auth-rejected неверен сам пароль. В отдельных полях, как в Sami, кодировать
+    ничего не нужно. Проверьте отдельно от адреса:
+        curl.exe -v --max-time 15 -x http://SERVER:8080 -U USER:PASSWORD https://www.google.com/
+
+    В Sami: впишите имя и пароль в свои поля, как есть.
+    В переменной или в адресе: закодируйте каждый особый знак один раз.
+    Проще всего взять пароль только из букв и цифр.
+
 egress-datacenter-refused = { $target } не доверяет адресам хостингов, а у вашего сервера именно такой
 egress-datacenter-refused-long =
     Некоторые сервисы с подозрением относятся к адресам дата-центров, потому что там живут роботы:
@@ -1842,3 +1887,152 @@ egress-datacenter-refused-long =
           -e SAMI_PROXY_PREFER_FAMILY=ipv4-only sami-llm-proxy
     В кабинете хостинга: другой адрес или другой хостинг. Если сама языковая модель работает, делать
     ничего не нужно.
+
+### Что измерено через прокси
+
+check-link-down = скачивание
+check-link-up = отправка
+check-stream = поток
+check-idle-tunnel = молчание
+check-trials = сравнение
+check-proxy-health = от прокси
+check-through-proxy = через прокси
+check-direct = напрямую
+check-ordinary-client = приложение
+check-llm = сервис LLM
+
+fact-link-down = от прокси пришло { $moved } из { $wanted } КБ за { $ms } мс ({ $rate } КБ/с)
+fact-link-up = прокси получил { $moved } из { $wanted } КБ за { $ms } мс ({ $rate } КБ/с)
+fact-link-down-ended = от прокси пришло { $moved } из { $wanted } КБ, дальше: { $outcome } (самая долгая пауза { $gap } мс)
+fact-link-up-ended = прокси получил { $moved } из { $wanted } КБ, дальше: { $outcome } (самая долгая пауза { $gap } мс)
+fact-stream = { $times } из { $attempts } частей потока пришли по одной, отклонение не больше { $ms } мс
+fact-stream-ended = пришло { $times } из { $attempts } частей потока, дальше: { $outcome }
+fact-idle-tunnel = туннель пережил { $seconds } с молчания
+fact-idle-tunnel-ended = после { $seconds } с молчания туннель не ответил: { $outcome }
+fact-idle-tunnel-none = туннель для проверки молчанием не открылся: { $outcome }
+fact-journey = { $subject } через прокси: { $outcome }, { $ms } мс
+fact-journey-some = (неудач: { $times } из { $attempts })
+fact-direct = { $subject } без прокси: { $outcome }, { $ms } мс
+fact-ordinary-client = { $subject } обычной программой: { $outcome }, { $ms } мс
+
+ended-denied = прокси отвечает { $outcome }
+ended-denied-why = прокси отвечает { $outcome } ({ $why })
+ended-failed = { $to }: { $failure }
+
+far-dns = имена
+far-four = IPv4
+far-six = IPv6
+far-upstream = его собственный прокси
+far-works = работает ({ $ms } мс)
+far-fails = не работает ({ $why })
+far-untried = нечего проверять
+
+stage-resolve = имя
+stage-connect = соединение
+stage-proxy-tls = TLS с прокси
+stage-proxy = ответ прокси
+stage-target-tls = TLS с сайтом
+stage-first-byte = первый байт
+stage-body = остальное
+
+how-no-address = нет адреса
+how-refused = отказ
+how-unreachable = недоступно
+how-silent = ответа нет
+how-reset = соединение оборвано (сброс)
+how-closed = соединение закрыто без единого слова
+how-denied = прокси отказал
+how-certificate = сертификату нельзя доверять
+how-alert = в TLS отказано
+how-malformed = бессмысленный ответ
+how-unfinished = не хватило времени дождаться
+
+end-answered = ответ
+end-closed = закрыто без единого слова
+end-reset = оборвано (сброс)
+end-silent = тишина
+end-no-connection = нет соединения
+end-unfinished = не хватило времени дождаться
+
+trick-origin-form = простой запрос
+trick-neutral-name = туннель к безобидному имени
+trick-wanted-name = туннель к сайту
+trick-split-line = то же, запрос разрезан надвое
+trick-wanted-sni = TLS с именем сайта
+trick-other-sni = TLS с другим именем
+
+waterfall = { $subject }   { $outcome }   { $ms } мс
+waterfall-unit = мс
+waterfall-spread = обычно { $ms }, 95 % не дольше { $most }, разброс { $jitter }
+
+llm-table = Сервисы LLM через прокси
+provider-reached = доступен
+provider-needs-key = доступен (просит ключ, так и должно быть)
+provider-region = отказывает стране, где стоит сервер
+provider-challenged = показывает капчу вместо ответа
+provider-rate-limited = доступен, просит обращаться реже
+provider-error = доступен, но отвечает сбоем
+provider-denied = прокси отказал
+provider-untrusted = его сертификату нельзя доверять
+provider-unreached = недоступен
+provider-untold = не выяснено
+
+### что исправит: проверка через прокси
+
+fix-restart-the-router = перезагрузите роутер; если не поможет, спросите своего интернет-провайдера
+fix-choose-socks = если там отвечает прокси SOCKS, выберите тип прокси SOCKS5
+fix-use-http = выберите тип прокси http: зашифрованные сайты работают через него ничуть не хуже
+fix-let-it-speak-tls = или пусть прокси сделает себе сертификат и говорит по TLS
+fix-read-the-pin = посмотрите отпечаток сертификата самого прокси и сравните с тем, что пришёл
+fix-give-the-root = укажите этот сертификат или того, кто его подписал, как доверенный
+fix-enter-the-password = впишите имя пользователя и пароль прокси
+fix-type-the-password-again = наберите имя пользователя и пароль прокси заново вручную
+fix-see-the-password = посмотрите, какие имя и пароль заданы у прокси
+fix-encode-once = впишите пароль в отдельное поле как есть или закодируйте в адресе каждый особый знак один раз
+fix-allow-your-address = посмотрите, какие адреса разрешены, и добавьте свой или задайте вместо списка пароль
+fix-set-a-password = задайте имя и пароль: с ними вам открыто всё общедоступное
+fix-look-at-the-rules = посмотрите правила о сайтах и разрешите этот
+fix-who-uses-it = посмотрите, у кого столько соединений
+fix-raise-the-limits = если все они ваши, поднимите предел
+fix-read-about-the-next-proxy = посмотрите в журнале, что не так со следующим прокси, и проверьте его отдельно
+fix-encrypt-the-way = пусть прокси говорит по TLS: тогда имена по дороге никто не прочтёт
+fix-enter-through-tls = запустите sami-proxy и здесь, с отпечатком (PIN) из журнала, и впишите в Sami 127.0.0.1
+fix-give-it-name-servers = дайте прокси другие серверы имён
+fix-does-the-server-get-out = проверьте, выходит ли в интернет сам сервер
+fix-restart-docker = если пропали правила Docker, перезапустите его: он создаст их заново
+fix-ask-about-outgoing = спросите, не закрыты ли исходящие соединения сервера
+fix-correct-the-target = проверьте адрес сервиса (Base URL) буква за буквой
+fix-try-without-the-proxy = попробуйте то же на сервере без прокси
+fix-only-ipv4 = пусть прокси выходит только по IPv4
+fix-where-is-the-filter = попробуйте то же на сервере без прокси: если там работает, фильтр стоит между вами и сервером
+fix-other-country = возьмите сервер в другой стране или у другого хостинга
+fix-compare-the-issuer = посмотрите на сервере, кто на самом деле выдал сертификат; проверку не отключайте
+fix-exclude-from-scanning = исключите программу из проверки веб-трафика в антивирусе
+fix-tell-the-operator = сообщите тем, кто держит сервис: на вашей стороне это не исправить
+fix-set-the-clock = поставьте верное время на этом компьютере
+fix-other-address = возьмите для сервера другой адрес или другой хостинг
+fix-wait = подождите, сколько просит сервис, и спрашивайте реже
+fix-wait-for-the-service = подождите и посмотрите страницу состояния сервиса
+fix-lower-the-mtu = посмотрите имя своего подключения и задайте ему MTU 1400
+fix-clamp-the-mss = пусть сервер договаривается о пакетах поменьше
+fix-try-port-443 = откройте прокси на порту 443 и впишите этот порт
+fix-no-idle-timeout = посмотрите, не велено ли прокси закрывать молчащие соединения
+fix-other-network = попробуйте без VPN, по кабелю или через другую сеть
+fix-where-is-the-loss = посмотрите, теряются ли пакеты; сравните с пингом до роутера
+
+### как отличить одно от другого: проверка через прокси
+
+separate-again = повторите проверку, в том числе в другое время
+separate-speak-in-the-clear = спросите без TLS: curl -v http://{ $proxy }/healthz
+separate-pin-of-the-proxy = сравните отпечаток с тем, что у самого прокси, на сервере: docker logs sami-llm-proxy 2>&1 | grep pin
+separate-whose-proxy = посмотрите, тот ли это прокси, а не прокси организации
+separate-other-encoding = укажите имя и пароль отдельно от адреса: curl -v -x http://{ $proxy } -U USER:PASSWORD https://www.google.com/
+separate-names-on-the-server = спросите это имя на сервере: docker exec sami-llm-proxy nslookup api.openai.com
+separate-egress-on-the-server = проверьте выход в интернет на сервере: curl -sS --max-time 10 -o /dev/null https://1.1.1.1/ && echo works
+separate-tls-on-the-server = попробуйте то же на сервере без прокси: curl -v --max-time 15 https://api.openai.com/
+separate-issuer-on-the-server = посмотрите на сервере, кто выдал сертификат: openssl s_client -connect api.openai.com:443 -servername api.openai.com </dev/null | grep issuer
+separate-clock = сверьте часы с другими: w32tm /stripchart /computer:time.windows.com /samples:1
+separate-other-egress = спросите через сервер в другой стране или у другого хостинга
+separate-other-site = откройте через прокси другой сайт: curl -v -x http://{ $proxy } https://example.com/
+separate-sizes = отправьте пакеты двух размеров: ping -f -l 1372 { $host } && ping -f -l 1472 { $host }
+separate-ping-the-host = посмотрите, теряются ли пакеты: ping -n 30 { $host }

@@ -1,10 +1,12 @@
 //! Sockets. Knows neither proxying nor diagnosing.
 
 mod at_hand;
+pub mod certificate;
 pub mod dial;
 pub mod direction;
 pub mod h2;
 pub mod halves;
+pub mod judge;
 pub mod knock;
 pub mod leg;
 pub mod limits;
@@ -22,4 +24,6 @@ pub mod sniff;
 pub mod splice;
 pub mod sweep;
 pub mod system_names;
+pub mod tap;
 pub mod tls;
+pub mod unacked;

@@ -11,19 +11,19 @@ use super::leg::Stream;
 
 /// Reads `read` first, then the stream.
 #[derive(Debug)]
-pub struct Replay {
+pub struct Replay<S = Stream> {
     read: BytesMut,
-    stream: Stream,
+    stream: S,
 }
 
-impl Replay {
+impl<S> Replay<S> {
     /// `stream`, of which `read` has been read already.
-    pub const fn new(read: BytesMut, stream: Stream) -> Self {
+    pub const fn new(read: BytesMut, stream: S) -> Self {
         Self { read, stream }
     }
 }
 
-impl AsyncRead for Replay {
+impl<S: AsyncRead + Unpin> AsyncRead for Replay<S> {
     fn poll_read(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -43,7 +43,7 @@ impl AsyncRead for Replay {
     }
 }
 
-impl AsyncWrite for Replay {
+impl<S: AsyncWrite + Unpin> AsyncWrite for Replay<S> {
     fn poll_write(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,

@@ -4,9 +4,11 @@ use std::fmt::Write;
 
 use super::look::Look;
 use super::sentences::{about, cause, headline, not_checked, sentence, summary, word};
+use super::waterfall;
 use super::words::{Arg, Words, tame};
 use crate::diag::code::{Code, Segment};
 use crate::diag::diagnosis::State;
+use crate::diag::evidence::Command;
 use crate::diag::fact::{Fact, Reference};
 use crate::diag::fix::fixes;
 use crate::diag::infer::Suspect;
@@ -20,6 +22,9 @@ pub enum Detail {
     /// Every check too.
     Full,
 }
+
+/// More of them would bury what they prove; all stand among the checks.
+const MOST_PROOFS: usize = 3;
 
 /// What stands before a line.
 const LABELS: [&str; 8] = [
@@ -71,7 +76,7 @@ pub fn table(reports: &[Report], detail: Detail, words: &Words, look: Look) -> S
 }
 
 /// How many columns `text` takes: all our letters are one wide.
-fn length(text: &str) -> usize {
+pub(super) fn length(text: &str) -> usize {
     text.chars().count()
 }
 
@@ -123,13 +128,21 @@ impl Page<'_> {
             let command = self.look.bold(&format!("sami-proxy explain {}", code.word()));
             self.line("label-more", &command);
         }
+        self.out.push_str(&waterfall::all(&report.evidence, words, self.look));
+        self.out.push_str(&waterfall::providers(&report.evidence, words, self.look));
     }
 
     /// The proof in one line.
     fn because(&mut self, verdict: &Suspect) {
         let (report, words) = (self.report, self.words);
         let facts = verdict.because.iter().filter_map(|reference| find(report, reference));
-        let proofs: Vec<String> = facts.map(|fact| summary(fact, report, words)).collect();
+        let mut proofs: Vec<String> = facts.map(|fact| summary(fact, report, words)).collect();
+        let more = proofs.len().saturating_sub(MOST_PROOFS);
+        if more > 0 {
+            proofs.truncate(MOST_PROOFS);
+            let more = u64::try_from(more).unwrap_or(u64::MAX);
+            proofs.push(words.text("fact-more", &[("count", Arg::Number(more))]));
+        }
         let sure = word("confidence", verdict.confidence.word(), words);
         let sure = format!("{}, {sure}", verdict.code.word());
         self.line("label-because", &format!("{} ({sure})", proofs.join("; ")));
@@ -148,9 +161,13 @@ impl Page<'_> {
         }
     }
 
-    /// The ribbon, as far as the proxy.
+    /// The ribbon, as far as somebody looked.
     fn way(&self) -> String {
-        let shown = self.report.path.iter().filter(|it| it.segment <= Segment::Proxy);
+        let until = match self.report.evidence.asked.command {
+            Command::CheckPort => Segment::Proxy,
+            Command::Probe => Segment::Target,
+        };
+        let shown = self.report.path.iter().filter(|it| it.segment <= until);
         let each: Vec<String> = shown.map(|stretch| self.stretch(stretch)).collect();
         each.join(" > ")
     }

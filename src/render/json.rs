@@ -140,8 +140,8 @@ fn timings(report: &Report) -> Value {
         "dns_ms": times.dns_ms,
         "connect_ms": times.connect_ms,
         "proxy_ms": times.proxy_ms,
-        "tls_ms": null,
-        "first_byte_ms": null,
+        "tls_ms": times.tls_ms,
+        "first_byte_ms": times.first_byte_ms,
         "total_ms": times.total_ms,
     })
 }

@@ -4,4 +4,6 @@ pub mod human;
 pub mod json;
 pub mod look;
 mod sentences;
+mod through;
+mod waterfall;
 pub mod words;

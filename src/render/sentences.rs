@@ -2,15 +2,18 @@
 
 use serde::Serialize;
 
+use super::through::{applied, healthy, idled, journeyed, streamed, transferred, tried};
 use super::words::{Arg, Lang, Words};
 use crate::diag::code::Code;
 use crate::diag::diagnosis::State;
-use crate::diag::evidence::Subject;
+use crate::diag::evidence::{Command, Subject};
 use crate::diag::fact::{
-    Addresses, Attempt, CheckId, Connects, Data, Fact, Hello, Outcome, Route, Speaks, Status,
+    Addresses, Attempt, CheckId, Connects, Data, Fact, Hello, Journey, Outcome, Route, Speaks,
+    Status,
 };
 use crate::diag::infer::Suspect;
-use crate::diag::report::{Report, round_trips};
+use crate::diag::report::Report;
+use crate::diag::times::round_trips;
 
 use Arg::{Number, Text};
 
@@ -26,7 +29,7 @@ pub(super) fn word(group: &str, name: &str, words: &Words) -> String {
 }
 
 /// The word for a value of an enum; messages are named as JSON names the value.
-fn named(group: &str, value: impl Serialize, words: &Words) -> String {
+pub(super) fn named(group: &str, value: impl Serialize, words: &Words) -> String {
     let name = serde_json::to_value(value).unwrap_or_default();
     word(group, name.as_str().unwrap_or_default(), words)
 }
@@ -52,12 +55,31 @@ pub(super) fn cause(report: &Report, suspect: &Suspect, words: &Words) -> String
     all.extend(suspect.arguments.iter().map(|(name, value)| (*name, Text(value))));
     all.extend([("host", Text(&subject.host)), ("port", Text(&port)), ("proxy", Text(&proxy))]);
     let untold = hello.is_none_or(|it| it.speaks.is_none());
-    let text = if suspect.code == Code::Ok && untold {
-        words.text("ok-untold", &all)
-    } else {
-        words.summary(suspect.code, &all)
+    let reached = reached(report);
+    let sites = count(reached.len());
+    let first = reached.first().copied().unwrap_or_default();
+    let text = match (suspect.code, report.evidence.asked.command) {
+        (Code::Ok, Command::Probe) => {
+            all.insert(0, ("target", Text(first)));
+            all.insert(0, ("count", Number(sites.saturating_sub(1))));
+            words.text(if sites > 1 { "ok-through-many" } else { "ok-through" }, &all)
+        }
+        (Code::Ok, Command::CheckPort) if untold => words.text("ok-untold", &all),
+        _ => words.summary(suspect.code, &all),
     };
     sentence(&text, &[&subject.host, &proxy])
+}
+
+/// The targets that answered through the proxy, each once.
+fn reached(report: &Report) -> Vec<&str> {
+    let answered = |it: &Journey| it.trips.iter().any(|trip| trip.answer.is_some());
+    let mut all: Vec<&str> = Vec::new();
+    for (_, journey) in report.evidence.journeys().filter(|(_, it)| answered(it)) {
+        if !all.contains(&journey.target.as_str()) {
+            all.push(&journey.target);
+        }
+    }
+    all
 }
 
 /// The verdict in a sentence.
@@ -80,18 +102,21 @@ pub(super) struct NotChecked {
 /// What this report does not tell.
 pub(super) fn not_checked(report: &Report, words: &Words) -> Vec<NotChecked> {
     let about = |id| about(id, &report.evidence.subject, words);
-    let mut all = vec![match report.diagnosis.state {
-        State::Ok | State::Degraded => NotChecked {
+    let mut all = Vec::new();
+    let command = report.evidence.asked.command;
+    match (report.diagnosis.state, command) {
+        (State::Ok | State::Degraded, Command::Probe) => {}
+        (State::Ok | State::Degraded, Command::CheckPort) => all.push(NotChecked {
             what: about("not-checked-beyond"),
             why: about("not-checked-beyond-why"),
             unlock: about("not-checked-beyond-unlock"),
-        },
-        State::Broken | State::Inconclusive => NotChecked {
+        }),
+        (State::Broken | State::Inconclusive, _) => all.push(NotChecked {
             what: about("not-checked-server"),
             why: about("not-checked-server-why"),
             unlock: about("not-checked-server-unlock"),
-        },
-    }];
+        }),
+    }
     if let Some(why) = report.is_cut_short() {
         all.push(NotChecked {
             what: about("not-checked-rest"),
@@ -136,6 +161,13 @@ pub(super) fn summary(fact: &Fact, report: &Report, words: &Words) -> String {
             words.text("fact-control-address", &all)
         }
         Some(Data::Hello(it)) => greeted(it, words),
+        Some(Data::Transfer(it)) => transferred(it, words),
+        Some(Data::Streaming(it)) => streamed(it, words),
+        Some(Data::Idle(it)) => idled(it, words),
+        Some(Data::Trials(it)) => tried(it, words),
+        Some(Data::Health(it)) => healthy(it, words),
+        Some(Data::Journey(it)) => journeyed(fact, it, words),
+        Some(Data::Client(it)) => applied(it, words),
     }
 }
 
@@ -230,12 +262,12 @@ fn sibling(outcome: Outcome, group: &[&Attempt], words: &Words) -> String {
     words.text("fact-sibling", &all)
 }
 
-fn count(number: usize) -> u64 {
+pub(super) fn count(number: usize) -> u64 {
     u64::try_from(number).unwrap_or(u64::MAX)
 }
 
 /// Milliseconds; tenths where they count.
-fn ms(us: u64, words: &Words) -> String {
+pub(super) fn ms(us: u64, words: &Words) -> String {
     let point = match words.lang() {
         Lang::Ru => ',',
         Lang::En => '.',

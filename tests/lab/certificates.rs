@@ -1,5 +1,6 @@
 //! An authority of the lab's own, and good and bad certificates.
 
+use sami_proxy::diag::llm::PROVIDERS;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -17,14 +18,12 @@ pub enum Flaw {
     UnknownAuthority,
 }
 
-const NAMES: &[&str] = &[
-    "www.google.com",
-    "api.openai.com",
-    "api.anthropic.com",
-    "generativelanguage.googleapis.com",
-    "neutral.example.com",
-    "proxy.example.net",
-];
+/// Those of every origin and of the proxy.
+fn names() -> Vec<String> {
+    let plain = ["www.google.com", "neutral.example.com", "proxy.example.net"];
+    let services = PROVIDERS.iter().filter_map(|it| it.url.split('/').nth(2));
+    plain.into_iter().chain(services).map(str::to_owned).collect()
+}
 
 /// Issues what the origins show.
 pub struct Authority {
@@ -45,8 +44,8 @@ impl Authority {
     }
 
     fn issue(&self, flaw: Flaw) -> (rcgen::Certificate, KeyPair) {
-        let names = if flaw == Flaw::WrongName { &["another.example.org"] } else { NAMES };
-        let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
+        let wrong = flaw == Flaw::WrongName;
+        let names = if wrong { vec!["another.example.org".to_owned()] } else { names() };
         let mut wanted = CertificateParams::new(names).unwrap();
         let (from, until) = match flaw {
             Flaw::Expired => (2000, 2001),

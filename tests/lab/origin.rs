@@ -66,6 +66,7 @@ impl Origin {
         while let Ok((stream, _)) = listener.accept().await {
             self.visits.fetch_add(1, Ordering::SeqCst);
             let origin = self.clone();
+            stream.set_nodelay(true).unwrap();
             tokio::spawn(async move {
                 if port == 443 { origin.secure(stream).await } else { origin.talk(stream).await }
             });

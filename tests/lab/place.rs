@@ -247,6 +247,8 @@ impl Site {
         let [lines, rules, rules6] = self.place.plan();
         self.run(|| {
             std::fs::write("/proc/sys/net/ipv4/ip_forward", "1")?;
+            // One trouble's errors must not use up the next one's.
+            std::fs::write("/proc/sys/net/ipv4/icmp_ratelimit", "0")?;
             std::fs::write("/proc/sys/net/ipv6/conf/all/forwarding", "1")?;
             // The routers may come and go by another interface than the routes say.
             std::fs::write("/proc/sys/net/ipv4/conf/all/rp_filter", "0")?;

@@ -3,21 +3,26 @@
 //! A new check is a row in [`CheckId`], a file here, a line in [`measure`] and one in
 //! [`super::plan`].
 
+mod link;
 mod path;
+mod through;
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::ask::Ask;
 use super::evidence::Evidence;
-use super::fact::{Attempt, CheckId, Data, Outcome, Skip, Status};
+use super::fact::{Attempt, CheckId, Data, Direction, Outcome, Skip, Status};
 use super::plan::Step;
 use crate::net::knock::{Knock, knock};
 
 /// What a check may use.
 #[derive(Debug, Clone)]
 pub(super) struct Context {
+    /// What was asked for, secrets included.
+    pub(super) ask: std::sync::Arc<Ask>,
     /// What is known so far.
     pub(super) evidence: std::sync::Arc<Evidence>,
     /// When the whole run is over.
@@ -42,12 +47,36 @@ pub(super) async fn measure(step: &Step, context: &Context) -> Measured {
         (CheckId::TtlLadder, Some(address)) => path::ladder::run(address, context).await,
         (CheckId::ControlAddress, Some(address)) => path::control::run(address, context).await,
         (CheckId::Hello, Some(address)) => path::hello::run(address, context).await,
+        (CheckId::LinkDown, Some(proxy)) => {
+            link::transfer::run(proxy, Direction::Down, context).await
+        }
+        (CheckId::LinkUp, Some(proxy)) => link::transfer::run(proxy, Direction::Up, context).await,
+        (CheckId::Stream, Some(proxy)) => link::stream::run(proxy, context).await,
+        (CheckId::IdleTunnel, Some(proxy)) => link::idle::run(proxy, context).await,
+        (CheckId::ProxyHealth, Some(proxy)) => link::health::run(proxy, context).await,
+        (CheckId::Trials, Some(proxy)) => link::trials::run(proxy, context).await,
+        (CheckId::ThroughProxy | CheckId::Llm, Some(proxy)) => {
+            through::journey::run(&step.subject, Some(proxy), context).await
+        }
+        (CheckId::Direct, _) => through::journey::run(&step.subject, None, context).await,
+        (CheckId::OrdinaryClient, Some(proxy)) => {
+            through::client::run(&step.subject, proxy, context).await
+        }
         (
             CheckId::TcpConnect
             | CheckId::SiblingPorts
             | CheckId::TtlLadder
             | CheckId::ControlAddress
-            | CheckId::Hello,
+            | CheckId::Hello
+            | CheckId::LinkDown
+            | CheckId::LinkUp
+            | CheckId::Stream
+            | CheckId::IdleTunnel
+            | CheckId::ProxyHealth
+            | CheckId::Trials
+            | CheckId::ThroughProxy
+            | CheckId::Llm
+            | CheckId::OrdinaryClient,
             None,
         ) => (Status::Skipped(Skip::NoAddress), None),
     }
@@ -60,6 +89,11 @@ impl Context {
             () = tokio::time::sleep_until(self.deadline) => {}
             () = self.stop.cancelled() => {}
         }
+    }
+
+    /// What is left of the whole time.
+    pub(super) fn left(&self) -> Duration {
+        self.deadline.saturating_duration_since(Instant::now())
     }
 
     /// `limit`, but not more than two fifths of the whole time (a second at least), so that a run

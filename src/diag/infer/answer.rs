@@ -1,9 +1,11 @@
 //! What answers on an open port.
 
+use super::entry::answers_requests;
+use super::seen::{Seen, about, is_ours, through};
 use super::{Confidence, Suspect, references, sent, suspect, with_outcome};
 use crate::diag::code::Code;
-use crate::diag::evidence::{Evidence, Found};
-use crate::diag::fact::{Hello, Outcome, Speaks};
+use crate::diag::evidence::{Command, Evidence, Found, Scheme};
+use crate::diag::fact::{CheckId, Hello, Outcome, Speaks, Trust};
 
 /// What answered, when the port opened.
 fn answered(evidence: &Evidence) -> Option<(Found<'_, Hello>, Speaks)> {
@@ -24,8 +26,50 @@ fn sure_if_itself(evidence: &Evidence) -> Confidence {
     if answers_itself(evidence) { Confidence::Certain } else { Confidence::Likely }
 }
 
-/// The port is open, and a proxy answers.
+/// It works, as far as was asked.
 pub(super) fn ok(evidence: &Evidence) -> Option<Suspect> {
+    match evidence.asked.command {
+        Command::CheckPort => port_works(evidence),
+        Command::Probe => journeys_work(evidence),
+    }
+}
+
+/// Whether the target has proved who it is: then nobody answered in its stead.
+fn is_trusted(seen: &Seen<'_>) -> bool {
+    seen.trip
+        .certificate
+        .as_ref()
+        .is_some_and(|it| it.given == Some(Trust::Trusted) || it.mozilla == Trust::Trusted)
+}
+
+/// A target answered through the proxy: whatever it thinks of us. 401, 403 or 400 of an API that was
+/// asked without a key is an answer as good as any; what is not, such as a captcha, has a code of its
+/// own, and that concerns the target.
+fn journeys_work(evidence: &Evidence) -> Option<Suspect> {
+    let all = through(evidence);
+    let reached: Vec<Seen<'_>> = all.iter().filter(|it| it.answer().is_some()).copied().collect();
+    if reached.is_empty() {
+        return None;
+    }
+    // Of what was asked for by name nothing may be missing; of a table of providers some may.
+    if all.iter().any(|it| it.check == CheckId::ThroughProxy && it.answer().is_none()) {
+        return None;
+    }
+    let confidence = if is_ours(evidence) && reached.iter().any(is_trusted) {
+        Confidence::Certain
+    } else {
+        Confidence::Likely
+    };
+    let mut found = about(Code::Ok, confidence, &reached, evidence);
+    found.severity = Code::Ok.severity();
+    if let Some((reference, hello)) = evidence.hello() {
+        found = found.and(reference).with_some("client", hello.client.as_ref());
+    }
+    Some(found)
+}
+
+/// The port is open, and a proxy answers.
+fn port_works(evidence: &Evidence) -> Option<Suspect> {
     let sent = sent(evidence);
     let open = with_outcome(&sent, Outcome::Open);
     if open.is_empty() {
@@ -64,7 +108,8 @@ pub(super) fn ok(evidence: &Evidence) -> Option<Suspect> {
 /// It accepts and ends every connection without a word.
 pub(super) fn accepted_then_closed(evidence: &Evidence) -> Option<Suspect> {
     let ((reference, _), speaks) = answered(evidence)?;
-    (speaks == Speaks::Closes).then(|| {
+    // A listener for TLS closes what it can't read, and serves what it can.
+    (speaks == Speaks::Closes && !answers_requests(evidence)).then(|| {
         suspect(Code::AcceptedThenClosed, Confidence::Likely, [reference])
             .or(Code::ClientNotAllowed, "separate-log-of-the-proxy")
             .or(Code::ListenerMissing, "separate-on-the-server")
@@ -74,20 +119,28 @@ pub(super) fn accepted_then_closed(evidence: &Evidence) -> Option<Suspect> {
 /// It accepts and says nothing.
 pub(super) fn silent_peer(evidence: &Evidence) -> Option<Suspect> {
     let ((reference, _), speaks) = answered(evidence)?;
-    (speaks == Speaks::Nothing).then(|| {
+    (speaks == Speaks::Nothing && !answers_requests(evidence)).then(|| {
         suspect(Code::SilentPeer, Confidence::Likely, [reference])
             .or(Code::ContainerPaused, "separate-on-the-server")
             .or(Code::ConnectFiltered, "separate-on-the-server")
     })
 }
 
+fn probed_as(evidence: &Evidence, scheme: Scheme) -> bool {
+    evidence.asked.command == Command::Probe && evidence.asked.scheme == scheme
+}
+
 /// Something else has the port.
 pub(super) fn not_a_proxy(evidence: &Evidence) -> Option<Suspect> {
     let ((reference, hello), speaks) = answered(evidence)?;
     let what = match speaks {
+        // It was asked in the clear only.
+        Speaks::WebServer if probed_as(evidence, Scheme::Https) => return None,
         Speaks::WebServer => "web-server",
         Speaks::Ssh => "ssh",
         Speaks::Unknown => "unknown",
+        // It is one, of another kind than the application was told.
+        Speaks::Socks if probed_as(evidence, Scheme::Http) => "socks",
         Speaks::SamiProxy
         | Speaks::HttpProxy
         | Speaks::Socks
@@ -107,7 +160,7 @@ pub(super) fn not_a_proxy(evidence: &Evidence) -> Option<Suspect> {
 /// It speaks TLS and nothing in the clear.
 pub(super) fn tls_required(evidence: &Evidence) -> Option<Suspect> {
     let ((reference, _), speaks) = answered(evidence)?;
-    (speaks == Speaks::Tls).then(|| {
+    (speaks == Speaks::Tls && evidence.asked.scheme != Scheme::Https).then(|| {
         suspect(Code::TlsRequired, Confidence::Likely, [reference])
             .or(Code::NotAProxy, "separate-probe-with-tls")
     })
@@ -116,8 +169,9 @@ pub(super) fn tls_required(evidence: &Evidence) -> Option<Suspect> {
 /// A box on the way accepts everything.
 pub(super) fn captive_portal(evidence: &Evidence) -> Option<Suspect> {
     let (reference, control) = evidence.control()?;
-    let proven = evidence.hello().is_some_and(|(_, it)| it.nonce_returned == Some(true));
-    // Who returns our nonce was reached, whatever else is accepted on the way.
+    // Who returns our nonce was reached, whatever else is accepted on the way; so was a proxy that
+    // leads to a target with a trusted certificate.
+    let proven = is_ours(evidence) || through(evidence).iter().any(is_trusted);
     (control.attempt.outcome == Outcome::Open && !proven).then(|| {
         let ladder = evidence.ladder();
         let hop = ladder.and_then(|(_, ladder)| ladder.answers_from);

@@ -3,15 +3,26 @@
 //! A new rule is a function in the file of its area and a line in [`RULES`].
 
 mod answer;
+mod beyond;
+mod certificate;
+mod content;
+mod entry;
+mod filter;
 mod machine;
 mod names;
+mod quality;
+mod refusal;
+mod reply;
+mod seen;
 mod way;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
-use super::code::Code;
+pub use content::{Reach, reach};
+
+use super::code::{Code, Severity};
 use super::evidence::Evidence;
 use super::fact::{Attempt, Outcome, Reference};
 
@@ -57,6 +68,9 @@ pub struct Suspect {
     pub code: Code,
     /// How sure.
     pub confidence: Confidence,
+    /// How bad it is here: as bad as its code, or less. A provider of a whole table that does not
+    /// serve us is no broken proxy.
+    pub severity: Severity,
     /// The facts that speak for it.
     pub because: Vec<Reference>,
     /// What it may be instead.
@@ -88,6 +102,43 @@ pub const RULES: &[(Code, Rule)] = &[
     (Code::PortFiltered, way::port_filtered),
     (Code::PortRejected, way::port_rejected),
     (Code::PortRefused, way::port_refused),
+    (Code::ProxyNamePoisoned, entry::proxy_name_poisoned),
+    (Code::NoInternet, entry::no_internet),
+    (Code::TlsNotSpoken, entry::tls_not_spoken),
+    (Code::ProxyCertUntrusted, entry::proxy_cert_untrusted),
+    (Code::ProxyAuthRequired, entry::proxy_auth_required),
+    (Code::ProxyAuthRejected, entry::proxy_auth_rejected),
+    (Code::CredentialsMisencoded, entry::credentials_misencoded),
+    (Code::ClientNotAllowed, entry::client_not_allowed),
+    (Code::ClientAddressHidden, entry::client_address_hidden),
+    (Code::ConnectFiltered, filter::connect_filtered),
+    (Code::TargetDeniedByProxy, refusal::target_denied_by_proxy),
+    (Code::ProxyOverloaded, refusal::proxy_overloaded),
+    (Code::UpstreamProxyDown, refusal::upstream_proxy_down),
+    (Code::ProxyDnsBroken, beyond::proxy_dns_broken),
+    (Code::ProxyNoEgress, beyond::proxy_no_egress),
+    (Code::TargetNameNotFound, beyond::target_name_not_found),
+    (Code::TargetUnreachable, beyond::target_unreachable),
+    (Code::TargetRefused, beyond::target_refused),
+    (Code::TargetTlsReset, beyond::target_tls_reset),
+    (Code::TargetTlsStalled, beyond::target_tls_stalled),
+    (Code::TargetCertUntrusted, certificate::target_cert_untrusted),
+    (Code::TlsIntercepted, certificate::tls_intercepted),
+    (Code::TargetCertExpired, certificate::target_cert_expired),
+    (Code::TargetCertNotYetValid, certificate::target_cert_not_yet_valid),
+    (Code::TargetCertName, certificate::target_cert_name),
+    (Code::ClockSkew, certificate::clock_skew),
+    (Code::TargetRegionBlocked, content::target_region_blocked),
+    (Code::TargetChallenged, content::target_challenged),
+    (Code::TargetRateLimited, content::target_rate_limited),
+    (Code::TargetHttpError, content::target_http_error),
+    (Code::EgressDatacenterRefused, content::egress_datacenter_refused),
+    (Code::MtuBlackHole, quality::mtu_black_hole),
+    (Code::TunnelFreezes, quality::tunnel_freezes),
+    (Code::TunnelCutIdle, quality::tunnel_cut_idle),
+    (Code::StreamBuffered, quality::stream_buffered),
+    (Code::LinkSlow, quality::link_slow),
+    (Code::LinkLossy, quality::link_lossy),
 ];
 
 /// All suspects.
@@ -105,6 +156,7 @@ fn suspect<'e>(
     Suspect {
         code,
         confidence,
+        severity: code.severity(),
         because: because.into_iter().cloned().collect(),
         look_alikes: Vec::new(),
         arguments: Arguments::new(),
@@ -115,6 +167,14 @@ impl Suspect {
     /// It may be `code` instead; the text `separate_by` says what tells them apart.
     fn or(mut self, code: Code, separate_by: &'static str) -> Self {
         self.look_alikes.push(LookAlike { code, separate_by });
+        self
+    }
+
+    /// Another fact speaks for it, or against what it may be instead.
+    fn and(mut self, reference: &Reference) -> Self {
+        if let Err(at) = self.because.binary_search(reference) {
+            self.because.insert(at, reference.clone());
+        }
         self
     }
 

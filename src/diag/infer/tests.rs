@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::{Confidence, RULES, infer};
 use crate::diag::code::Code;
 use crate::diag::diagnosis::{State, diagnose};
-use crate::diag::evidence::{Evidence, Family, Subject};
+use crate::diag::evidence::{Asked, Evidence, Family, Subject};
 use crate::diag::fact::{
     Addresses, Attempt, CheckId, Connects, Control, Data, Exchange, Fact, Hello, Ladder,
     NameFailure, Outcome, Reference, Route, Skip, Speaks, Status,
@@ -19,7 +19,7 @@ fn attempt(address: &str, outcome: Outcome, elapsed_us: u64) -> Attempt {
 }
 
 fn about(host: &str) -> Evidence {
-    Evidence::new(Subject { host: host.into(), port: 8080, family: Family::Any })
+    Evidence::new(Subject { host: host.into(), port: 8080, family: Family::Any }, Asked::default())
 }
 
 impl Evidence {
@@ -56,7 +56,8 @@ impl Evidence {
         let exchanges = Vec::<Exchange>::new();
         let (name, version, client) = (None, None, None);
         let speaks = Some(speaks);
-        let hello = Hello { speaks, name, version, client, nonce_returned, exchanges };
+        let hello =
+            Hello { speaks, name, version, client, nonce_returned, exchanges, ..Hello::default() };
         self.and(CheckId::Hello, Data::Hello(hello))
     }
 
@@ -277,7 +278,15 @@ fn any_data() -> impl Strategy<Value = (CheckId, Data)> {
         (speaks, any::<Option<bool>>(), any::<Option<String>>()).prop_map(
             |(speaks, nonce_returned, name)| {
                 let (version, client, exchanges) = (None, None, Vec::new());
-                let hello = Hello { speaks, name, version, client, nonce_returned, exchanges };
+                let hello = Hello {
+                    speaks,
+                    name,
+                    version,
+                    client,
+                    nonce_returned,
+                    exchanges,
+                    ..Hello::default()
+                };
                 (CheckId::Hello, Data::Hello(hello))
             }
         ),

@@ -1,5 +1,6 @@
 //! The way to the port.
 
+use super::seen::{Seen, direct};
 use super::{
     Confidence, Suspect, answering_siblings, fastest, most_telling, references, sent, suspect,
     with_outcome,
@@ -59,8 +60,13 @@ pub(super) fn host_silent(evidence: &Evidence) -> Option<Suspect> {
     let because = references(&attempts).chain(references(&siblings));
     let confidence = if asked { Confidence::Likely } else { Confidence::Possible };
     let found = suspect(Code::HostSilent, confidence, because)
-        .or(Code::PortFiltered, "separate-provider-console")
-        .or(Code::NoInternet, "separate-open-any-site");
+        .or(Code::PortFiltered, "separate-provider-console");
+    // Who reaches a site without the proxy has the Internet.
+    let elsewhere = direct(evidence).into_iter().find(Seen::got_beyond);
+    let found = match elsewhere {
+        Some(seen) => found.and(seen.reference),
+        None => found.or(Code::NoInternet, "separate-open-any-site"),
+    };
     Some(found.with("host", &evidence.subject.host).with("port", &evidence.subject.port))
 }
 
@@ -110,7 +116,10 @@ pub(super) fn port_refused(evidence: &Evidence) -> Option<Suspect> {
     let ladder = evidence.ladder();
     let hop = ladder.and_then(|(_, ladder)| ladder.answers_from);
     let because = references(&attempts).chain(ladder.map(|(reference, _)| reference));
-    let here = attempts.iter().all(|(_, it)| it.address.ip().to_canonical().is_loopback());
+    // A name of the Internet that stands for this machine is another matter.
+    let meant = evidence.subject.ip().is_some() || !evidence.subject.host.contains('.');
+    let loopback = attempts.iter().all(|(_, it)| it.address.ip().to_canonical().is_loopback());
+    let here = meant && loopback;
     // Nothing between this machine and itself could refuse in its stead.
     let found = if here {
         suspect(Code::PortRefused, Confidence::Certain, because)

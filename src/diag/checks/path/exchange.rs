@@ -7,11 +7,13 @@ use std::time::Duration;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, RootCertStore};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, sleep_until};
 
+use super::super::through::entry::{Duplex, NoEntry, enter};
+use super::super::through::tunnel::credentials;
 use super::super::{Context, micros};
-use crate::diag::fact::{End, Exchange, Said};
+use crate::diag::evidence::Scheme;
+use crate::diag::fact::{End, Exchange, How, Said, Stage};
 use crate::net::knock::knock;
 
 /// An answer that tells what it is begins with less.
@@ -43,7 +45,7 @@ pub(super) async fn exchange(address: SocketAddr, question: &Question, context: 
     let begun = Instant::now();
     let mut bytes = Vec::new();
     let told = tokio::select! {
-        told = hear(address, question, &mut bytes) => told,
+        told = hear(address, (question, context), &mut bytes) => told,
         () = context.over() => (End::Unfinished, begun.elapsed()),
     };
     let (end, first_after) = if bytes.is_empty() { told } else { (End::Answered, told.1) };
@@ -57,24 +59,69 @@ pub(super) async fn exchange(address: SocketAddr, question: &Question, context: 
     Heard { exchange, bytes }
 }
 
-async fn hear(address: SocketAddr, question: &Question, bytes: &mut Vec<u8>) -> (End, Duration) {
+async fn hear(
+    address: SocketAddr,
+    (question, context): (&Question, &Context),
+    bytes: &mut Vec<u8>,
+) -> (End, Duration) {
     let begun = Instant::now();
-    let Ok(mut stream) = knock(address, None, question.limit).await.outcome else {
-        return (End::NoConnection, begun.elapsed());
+    let mut stream = match open(address, (question, context), bytes).await {
+        Ok(stream) => stream,
+        Err(end) => return (end, begun.elapsed()),
     };
-    let words = words(question, address);
+    let words = words(question, (address, context));
     // Who has closed already may still have said something.
     let _what_it_said_counts = stream.write_all(&words).await;
+    let _what_it_said_counts = stream.flush().await;
     let mut first = None;
     let end = tokio::select! {
-        end = read(&mut stream, bytes, (&begun, &mut first)) => end,
+        end = read(&mut *stream, bytes, (&begun, &mut first)) => end,
         () = sleep_until(begun + question.limit) => End::Silent,
     };
     (end, first.unwrap_or_else(|| begun.elapsed()))
 }
 
+/// A connection on which the question can be asked: in TLS when the proxy is spoken to so, except
+/// for the question whether it would rather not. What came instead of TLS is in `bytes`.
+async fn open(
+    address: SocketAddr,
+    (question, context): (&Question, &Context),
+    bytes: &mut Vec<u8>,
+) -> Result<Box<dyn Duplex>, End> {
+    let secure = match (context.ask.asked.scheme, question.said) {
+        (Scheme::Https, Said::AbsoluteForm | Said::Connect) => true,
+        (Scheme::Http | Scheme::Socks5, _)
+        | (Scheme::Https, Said::OriginForm | Said::ClientHello | Said::Socks5) => false,
+    };
+    if !secure {
+        let knocked = knock(address, None, question.limit).await.outcome;
+        return knocked.map(|it| Box::new(it) as _).map_err(|_| End::NoConnection);
+    }
+    let until = Instant::now() + question.limit;
+    let NoEntry { failure, .. } = match enter(address, until, context).await {
+        Ok(entry) => return Ok(entry.stream),
+        Err(no) => no,
+    };
+    let came = failure.detail.filter(|_| failure.how == How::Malformed);
+    bytes.extend_from_slice(came.unwrap_or_default().as_bytes());
+    Err(match failure.how {
+        _ if failure.stage == Stage::Connect => End::NoConnection,
+        How::Silent => End::Silent,
+        How::Reset => End::Reset,
+        How::Closed => End::Closed,
+        How::Unfinished => End::Unfinished,
+        How::NoAddress
+        | How::Refused
+        | How::Unreachable
+        | How::Denied
+        | How::Certificate
+        | How::Alert
+        | How::Malformed => End::NoConnection,
+    })
+}
+
 async fn read(
-    stream: &mut TcpStream,
+    stream: &mut dyn Duplex,
     bytes: &mut Vec<u8>,
     (begun, first): (&Instant, &mut Option<Duration>),
 ) -> End {
@@ -102,12 +149,14 @@ async fn read(
     }
 }
 
-fn words(question: &Question, address: SocketAddr) -> Vec<u8> {
+fn words(question: &Question, (address, context): (SocketAddr, &Context)) -> Vec<u8> {
     let nonce = &question.nonce;
+    let credentials = credentials(&context.ask);
+    let login = credentials.map(|it| format!("Proxy-Authorization: {it}\r\n")).unwrap_or_default();
     match question.said {
         Said::AbsoluteForm => format!(
             "GET http://sami-proxy.internal/whoami?nonce={nonce} HTTP/1.1\r\n\
-             Host: sami-proxy.internal\r\nConnection: close\r\n\r\n"
+             Host: sami-proxy.internal\r\n{login}Connection: close\r\n\r\n"
         )
         .into_bytes(),
         Said::OriginForm => {
@@ -117,23 +166,23 @@ fn words(question: &Question, address: SocketAddr) -> Vec<u8> {
         // RFC 6761 §6.4: this name never exists.
         Said::Connect => {
             let name = format!("{nonce}.invalid:443");
-            format!("CONNECT {name} HTTP/1.1\r\nHost: {name}\r\n\r\n").into_bytes()
+            format!("CONNECT {name} HTTP/1.1\r\nHost: {name}\r\n{login}\r\n").into_bytes()
         }
-        Said::ClientHello => client_hello().unwrap_or_default(),
+        Said::ClientHello => client_hello("sami-proxy.invalid").unwrap_or_default(),
         // RFC 1928 §3: without authentication, or with user and password.
         Said::Socks5 => vec![5, 2, 0, 2],
     }
 }
 
-/// The first flight of a TLS handshake that goes no further.
-fn client_hello() -> Option<Vec<u8>> {
+/// The first flight of a TLS handshake with `name` that goes no further.
+pub(in super::super) fn client_hello(name: &str) -> Option<Vec<u8>> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .ok()?
         .with_root_certificates(RootCertStore::empty())
         .with_no_client_auth();
-    let name = ServerName::try_from("sami-proxy.invalid").ok()?;
+    let name = ServerName::try_from(name.to_owned()).ok()?;
     let mut connection = ClientConnection::new(Arc::new(config), name).ok()?;
     let mut hello = Vec::new();
     connection.write_tls(&mut hello).ok()?;
@@ -141,7 +190,7 @@ fn client_hello() -> Option<Vec<u8>> {
 }
 
 /// `bytes` as printable ASCII: everything else, and the backslash, is escaped.
-pub(super) fn printable(bytes: &[u8]) -> String {
+pub(in super::super) fn printable(bytes: &[u8]) -> String {
     bytes.escape_ascii().to_string().replace("\\\"", "\"").replace("\\'", "'")
 }
 
@@ -159,6 +208,8 @@ mod tests {
 
     #[test]
     fn the_hello_is_a_handshake_record() {
-        assert!(client_hello().unwrap().starts_with(&[0x16, 3]));
+        let hello = client_hello("a.example").unwrap();
+        assert!(hello.starts_with(&[0x16, 3]));
+        assert!(hello.windows(9).any(|bytes| bytes == b"a.example"));
     }
 }

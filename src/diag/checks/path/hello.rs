@@ -1,6 +1,6 @@
 //! What answers on the port.
 //!
-//! Our own question first: sami-proxy answers it with our nonce, SSH and the like begin by
+//! Our own question first (for a SOCKS proxy: the one of SOCKS): sami-proxy answers it with our nonce, SSH and the like begin by
 //! themselves, other proxies and web servers give themselves away. Only when that does not tell
 //! are the other questions asked, all at once.
 
@@ -11,9 +11,11 @@ use ring::rand::{SecureRandom, SystemRandom};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use super::super::through::reply::clock_at;
 use super::super::{Context, Measured};
 use super::exchange::{Heard, Question, exchange};
-use super::speaks::{Known, known};
+use super::speaks::{Known, aside, known};
+use crate::diag::evidence::Scheme;
 use crate::diag::fact::{Data, Hello, Said, Speaks, Status};
 
 /// For one exchange. A proxy answers our question without asking anybody else.
@@ -22,7 +24,21 @@ const LIMIT: Duration = Duration::from_secs(3);
 /// A healthy proxy answers within this and two round trips; after that the others are asked too.
 const GRACE: Duration = Duration::from_millis(500);
 
-const OTHERS: [Said; 4] = [Said::Connect, Said::ClientHello, Said::Socks5, Said::OriginForm];
+/// What is asked first, and what else when that does not tell.
+const fn questions(scheme: Scheme) -> (Said, &'static [Said]) {
+    match scheme {
+        Scheme::Http => (
+            Said::AbsoluteForm,
+            &[Said::Connect, Said::ClientHello, Said::Socks5, Said::OriginForm],
+        ),
+        // The last one in the clear: who answers that speaks no TLS.
+        Scheme::Https => (Said::AbsoluteForm, &[Said::Connect, Said::OriginForm]),
+        Scheme::Socks5 => (
+            Said::Socks5,
+            &[Said::AbsoluteForm, Said::Connect, Said::ClientHello, Said::OriginForm],
+        ),
+    }
+}
 
 /// Up to five connections.
 pub(in super::super) async fn run(address: SocketAddr, context: &Context) -> Measured {
@@ -35,14 +51,23 @@ pub(in super::super) async fn run(address: SocketAddr, context: &Context) -> Mea
         asked.spawn(async move { exchange(address, &question, &context).await });
     };
     let mut heard = Vec::new();
-    ask(&mut asked, Said::AbsoluteForm);
+    let (begin, others) = questions(context.ask.asked.scheme);
+    ask(&mut asked, begin);
     let grace = GRACE + context.round_trip(address) * 2;
     if let Ok(Some(Ok(first))) = timeout(grace, asked.join_next()).await {
         heard.push(first);
     }
+    if begin == Said::Socks5 && known(&heard, &nonce).settled {
+        // Whether it is ours is only told in HTTP; other servers may say nothing to that.
+        ask(&mut asked, Said::AbsoluteForm);
+        if let Ok(Some(Ok(next))) = timeout(grace, asked.join_next()).await {
+            heard.push(next);
+        }
+        asked.abort_all();
+    }
     if !known(&heard, &nonce).settled {
-        for said in OTHERS {
-            ask(&mut asked, said);
+        for said in others {
+            ask(&mut asked, *said);
         }
         while let Some(Ok(next)) = asked.join_next().await {
             heard.push(next);
@@ -67,19 +92,22 @@ fn fact(known: Known, heard: Vec<Heard>) -> Measured {
             | Speaks::Unknown,
         ) => Status::Worked,
     };
+    let (answered, date) = aside(&heard);
     let hello = Hello {
         speaks: known.speaks,
         name: known.name,
         version: known.version,
         client: known.client,
         nonce_returned: known.nonce_returned.then_some(true),
+        clock: date.and_then(|(date, age)| clock_at(date.as_bytes(), age)),
+        status: answered,
         exchanges: heard.into_iter().map(|it| it.exchange).collect(),
     };
     (status, Some(Data::Hello(hello)))
 }
 
 /// 64 random bits in hexadecimal: an answer that has them is one to our question.
-fn nonce() -> String {
+pub(in super::super) fn nonce() -> String {
     let mut bytes = [0; 8];
     // Without random numbers the answer is still an answer, only a guessable one.
     let _guessable = SystemRandom::new().fill(&mut bytes);

@@ -71,6 +71,17 @@ pub(super) struct Known {
     pub(super) settled: bool,
 }
 
+/// The status of the answer to our own question, and `Date` and `Age` of the first HTTP answer.
+pub(super) fn aside(heard: &[Heard]) -> (Option<u16>, Option<(String, u64)>) {
+    let mut answers = heard.iter().filter_map(|it| Some((it.exchange.said, Answer::of(it)?)));
+    let date = answers.clone().find_map(|(_, answer)| {
+        let age = answer.field("age").and_then(|it| it.parse().ok()).unwrap_or_default();
+        Some((answer.field("date")?.to_owned(), age))
+    });
+    let absolute = answers.find(|(said, _)| *said == Said::AbsoluteForm);
+    (absolute.map(|(_, answer)| answer.status), date)
+}
+
 /// What `heard` tells; the order does not matter.
 pub(super) fn known(heard: &[Heard], nonce: &str) -> Known {
     let said = |what| heard.iter().find(move |it: &&Heard| it.exchange.said == what);
@@ -82,7 +93,8 @@ pub(super) fn known(heard: &[Heard], nonce: &str) -> Known {
     let origin = said(Said::OriginForm).and_then(Answer::of);
     let http = absolute.as_ref().or(origin.as_ref()).or(connect.as_ref());
     let tls = said(Said::ClientHello).is_some_and(|it| is_tls(&it.bytes))
-        || said(Said::AbsoluteForm).is_some_and(|it| is_tls(&it.bytes));
+        || said(Said::AbsoluteForm).is_some_and(|it| is_tls(&it.bytes))
+        || said(Said::OriginForm).is_some_and(|it| is_tls(&it.bytes));
     let socks = said(Said::Socks5).is_some_and(|it| matches!(*it.bytes, [5, 0 | 2 | 0xff]));
     let banner = heard.iter().map(|it| it.bytes.as_slice()).find(|bytes| !bytes.is_empty());
     let proxies = absolute.as_ref().is_some_and(Answer::of_a_proxy)
@@ -230,6 +242,19 @@ mod tests {
         assert_eq!(of(&[End::Reset]), Some(Speaks::Closes));
         assert_eq!(of(&[End::Unfinished, End::NoConnection]), None);
         assert_eq!(of(&[]), None);
+    }
+
+    #[test]
+    fn the_status_is_of_our_question_and_the_date_of_whoever_has_one() {
+        let connect = b"HTTP/1.1 502 x\r\nDate: today\r\nAge: 3\r\n\r\n";
+        let absolute = b"HTTP/1.1 407 x\r\n\r\n";
+        let all = [
+            heard(Said::Connect, End::Answered, connect),
+            heard(Said::AbsoluteForm, End::Answered, absolute),
+        ];
+        assert_eq!(super::aside(&all), (Some(407), Some(("today".to_owned(), 3))));
+        assert_eq!(super::aside(&all[..1]).0, None);
+        assert_eq!(super::aside(&[]), (None, None));
     }
 
     proptest! {

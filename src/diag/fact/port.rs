@@ -1,157 +1,10 @@
-//! What a check has measured: numbers and addresses, no adjectives. Pure.
-//!
-//! A fact goes to JSON and back unchanged, so a saved report is diagnosed again without a network.
-//! What is not known is `None`, which is never the same as "no".
+//! What is measured of a port: names, routes, connects, and what answers.
 
-use std::cmp::Ordering;
 use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
-/// The name of a fact in every output: `c3`.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Reference(pub String);
-
-impl Ord for Reference {
-    /// `c2` is before `c10`.
-    fn cmp(&self, other: &Self) -> Ordering {
-        (self.0.len(), &self.0).cmp(&(other.0.len(), &other.0))
-    }
-}
-
-impl PartialOrd for Reference {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Reference {
-    /// The reference of the `number`-th fact, from 1.
-    pub fn number(number: usize) -> Self {
-        Self(format!("c{number}"))
-    }
-}
-
-/// Which check.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum CheckId {
-    /// The name, asked for as applications of the operating system do.
-    Resolve,
-    /// Whether this machine would know where to send packets.
-    Route,
-    /// Connections to one address.
-    TcpConnect,
-    /// Other ports of the same address.
-    SiblingPorts,
-    /// The smallest TTL with which the port answers.
-    TtlLadder,
-    /// An address at which nothing can answer.
-    ControlAddress,
-    /// What answers on the port.
-    Hello,
-}
-
-impl CheckId {
-    /// Every check.
-    pub const ALL: [Self; 7] = [
-        Self::Resolve,
-        Self::Route,
-        Self::TcpConnect,
-        Self::SiblingPorts,
-        Self::TtlLadder,
-        Self::ControlAddress,
-        Self::Hello,
-    ];
-
-    /// As JSON has it.
-    pub const fn word(self) -> &'static str {
-        match self {
-            Self::Resolve => "resolve",
-            Self::Route => "route",
-            Self::TcpConnect => "tcp-connect",
-            Self::SiblingPorts => "sibling-ports",
-            Self::TtlLadder => "ttl-ladder",
-            Self::ControlAddress => "control-address",
-            Self::Hello => "hello",
-        }
-    }
-}
-
-/// One step of a run.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Fact {
-    /// Stays the same in every output.
-    pub reference: Reference,
-    /// Who measured.
-    pub check: CheckId,
-    /// What: an address with its port, or a name.
-    pub subject: String,
-    /// How it went.
-    pub status: Status,
-    /// What was found.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub data: Option<Data>,
-    /// The whole check, in milliseconds.
-    pub took_ms: u64,
-}
-
-/// How a check went.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Status {
-    /// What was tried succeeded.
-    Worked,
-    /// It did not.
-    Failed,
-    /// It was not tried.
-    Skipped(Skip),
-}
-
-/// Why a check was not made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Skip {
-    /// There is no name to ask for.
-    AddressGiven,
-    /// No address is known.
-    NoAddress,
-    /// Nothing between this machine and the port could answer differently.
-    Loopback,
-    /// Only asked when the port does not open.
-    PortOpen,
-    /// Only asked when the port opens.
-    PortNotOpen,
-    /// Only asked when the port opens or refuses.
-    NoAnswer,
-    /// Only asked of public addresses.
-    NotPublic,
-    /// No packet would leave this machine.
-    NoRoute,
-    /// The time was over.
-    OutOfTime,
-    /// The user ended it.
-    Interrupted,
-}
-
-/// What was measured.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "kebab-case")]
-pub enum Data {
-    /// Of `resolve`.
-    Addresses(Addresses),
-    /// Of `route`.
-    Route(Route),
-    /// Of `tcp-connect` and `sibling-ports`.
-    Connects(Connects),
-    /// Of `ttl-ladder`.
-    Ladder(Ladder),
-    /// Of `control-address`.
-    Control(Control),
-    /// Of `hello`.
-    Hello(Hello),
-}
+use super::Clock;
 
 /// What a name stands for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -281,7 +134,7 @@ pub struct Control {
 }
 
 /// What answers.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Hello {
     /// What it is, if that could be told.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -298,6 +151,12 @@ pub struct Hello {
     /// It answered with the nonce of our question: it is sami-proxy and nobody in between.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nonce_returned: Option<bool>,
+    /// `Date` of the first HTTP answer, and our clock.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock: Option<Clock>,
+    /// The status of the answer to [`Said::AbsoluteForm`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<u16>,
     /// What was said, and what came back.
     pub exchanges: Vec<Exchange>,
 }

@@ -1,0 +1,156 @@
+//! What the examining commands share: flags, saved reports, the run itself, and how it is printed.
+
+use std::io::Write;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::args::{self, Flags};
+use super::progress::Progress;
+use super::{crew, exit, text_file};
+use crate::diag::ask::Ask;
+use crate::diag::diagnosis::State;
+use crate::diag::evidence::{Evidence, Family, Subject};
+use crate::diag::report::Report;
+use crate::diag::run::run as examine;
+use crate::render::human::{self, Detail};
+use crate::render::json;
+use crate::render::look::Look;
+use crate::render::words::Words;
+use crate::target::{Host, Target};
+
+/// The longest run that makes sense.
+const LONGEST: Duration = Duration::from_secs(600);
+
+/// What is printed.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Form {
+    /// For a person.
+    Human(Detail),
+    /// For a program.
+    Json,
+}
+
+impl Form {
+    pub(super) fn of(flags: Flags<'_>) -> Result<Self, String> {
+        match (flags.has(args::JSON), flags.has(args::VERBOSE)) {
+            (true, true) => Err("--json tells everything already; leave out --verbose".to_owned()),
+            (true, false) => Ok(Self::Json),
+            (false, true) => Ok(Self::Human(Detail::Full)),
+            (false, false) => Ok(Self::Human(Detail::Short)),
+        }
+    }
+}
+
+/// Prints what `evidence` means: 0 all well, 1 a problem, 3 it could not be told.
+pub(super) fn print(
+    evidence: Vec<Evidence>,
+    (form, command): (Form, &str),
+    words: &Words,
+    look: Look,
+) -> ExitCode {
+    let reports: Vec<Report> = evidence.into_iter().map(Report::new).collect();
+    let text = match (form, reports.as_slice()) {
+        (Form::Json, [one]) => format!("{:#}\n", json::document(one, command, words)),
+        (Form::Json, all) => format!("{:#}\n", json::documents(all, command, words)),
+        (Form::Human(detail), [one]) => human::text(one, detail, words, look),
+        (Form::Human(detail), all) => human::table(all, detail, words, look),
+    };
+    // A reader that has gone away, such as `head`, does not change what was found.
+    let _gone = std::io::stdout().lock().write_all(text.as_bytes());
+    let worst = reports.iter().map(|report| report.diagnosis.state).max();
+    match worst {
+        Some(State::Ok | State::Degraded) => ExitCode::SUCCESS,
+        Some(State::Broken) => ExitCode::from(exit::PROBLEM),
+        Some(State::Inconclusive) | None => ExitCode::from(exit::INCONCLUSIVE),
+    }
+}
+
+/// The evidence in the report `file`, which no flag of `live` may stand beside.
+pub(super) fn saved(file: &str, flags: Flags<'_>, live: &[&str]) -> Result<Vec<Evidence>, String> {
+    if let Some(other) = live.iter().find(|name| flags.is_given(name)) {
+        let other = args::spelled(other);
+        return Err(format!("--from diagnoses a saved report again: leave out {other}"));
+    }
+    let text = text_file::read(file.as_ref()).map_err(|error| format!("--from {file}: {error}"))?;
+    let document =
+        serde_json::from_str(&text).map_err(|error| format!("--from {file}: {error}"))?;
+    json::evidence(&document)
+        .filter(|all| !all.is_empty())
+        .ok_or_else(|| format!("--from {file}: this is no report of sami-proxy --json"))
+}
+
+pub(super) fn family(flags: Flags<'_>) -> Result<Family, String> {
+    match (flags.has(args::IPV4), flags.has(args::IPV6)) {
+        (true, true) => Err("-4 and -6 exclude each other".to_owned()),
+        (true, false) => Ok(Family::Ipv4),
+        (false, true) => Ok(Family::Ipv6),
+        (false, false) => Ok(Family::Any),
+    }
+}
+
+/// What is examined: `target`, if anybody can connect to it.
+pub(super) fn subject(target: &Target, family: Family) -> Result<Subject, String> {
+    let host = match &target.host {
+        Host::Ip(ip) if !family.has(*ip) => {
+            return Err(format!(
+                "{target}: the address is not of the family that -4 or -6 asks for"
+            ));
+        }
+        Host::Ip(ip) if ip.is_unspecified() || ip.is_multicast() => {
+            return Err(format!("{target}: nobody can connect to that address"));
+        }
+        Host::Ip(ip) => ip.to_string(),
+        Host::Name(name) => name.to_string(),
+    };
+    Ok(Subject { host, port: target.port.get(), family })
+}
+
+/// `--timeout`, or `default`.
+pub(super) fn budget(flags: Flags<'_>, default: Duration) -> Result<Duration, String> {
+    let Some(text) = flags.one(args::TIMEOUT) else { return Ok(default) };
+    let seconds = text.parse::<f64>().ok().filter(|it| it.is_finite() && *it >= 0.1);
+    let budget = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    budget.filter(|it| *it <= LONGEST).ok_or_else(|| {
+        format!("--timeout {}: not a number of seconds from 0.1 to 600", text.escape_debug())
+    })
+}
+
+/// Examines all at the same time; Ctrl-C ends it with what is known by then.
+pub(super) fn measure(
+    asks: Vec<Ask>,
+    budget: Duration,
+    words: &Words,
+) -> Result<Vec<Evidence>, String> {
+    let runtime = crew::single().map_err(|error| format!("cannot start: {error}"))?;
+    let evidence = runtime.block_on(all(asks, budget, words));
+    // The operating system's resolver can't be interrupted; nobody waits for it.
+    runtime.shutdown_background();
+    Ok(evidence)
+}
+
+async fn all(asks: Vec<Ask>, budget: Duration, words: &Words) -> Vec<Evidence> {
+    let stop = CancellationToken::new();
+    let interrupted = stop.clone();
+    tokio::spawn(async move {
+        if tokio::signal::ctrl_c().await.is_ok() {
+            interrupted.cancel();
+        }
+    });
+    let progress = Progress::new(asks.len(), words);
+    let mut running = JoinSet::new();
+    for (number, ask) in asks.into_iter().enumerate() {
+        let (stop, begins) = (stop.clone(), progress.of(&ask.subject, words));
+        running.spawn(async move { (number, examine(ask, budget, stop, begins).await) });
+    }
+    let mut done = Vec::new();
+    while let Some(ended) = running.join_next().await {
+        // A task that panicked has said so.
+        done.extend(ended);
+        progress.done(done.len(), words);
+    }
+    done.sort_by_key(|(number, _)| *number);
+    done.into_iter().map(|(_, evidence)| evidence).collect()
+}
