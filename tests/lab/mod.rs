@@ -36,6 +36,8 @@
 pub mod certificates;
 pub mod deeds;
 pub mod delay;
+pub mod docker;
+pub mod docker_faults;
 pub mod faults;
 pub mod healthy;
 pub mod observe;
@@ -142,13 +144,24 @@ pub struct Lab {
     /// Signs the origins and the proxy; `authority.pem` is in `folder()`.
     pub authority: Arc<Authority>,
     sites: [Site; 5],
+    /// Nothing is behind the server: `docker::Engine` brings containers of its own.
+    bare: bool,
     files: tempfile::TempDir,
 }
 
 impl Lab {
     /// `None`, with a reason printed, where this machine can't; on CI root has to.
     pub fn new() -> Option<Self> {
-        match Self::build() {
+        Self::or_reason(Self::build(false))
+    }
+
+    /// The same with a server that has neither a container nor rules for one.
+    pub fn bare() -> Option<Self> {
+        Self::or_reason(Self::build(true))
+    }
+
+    fn or_reason(built: Result<Self, String>) -> Option<Self> {
+        match built {
             Ok(lab) => Some(lab),
             Err(why) => {
                 let must = std::env::var_os("CI").is_some() && rustix::process::getuid().is_root();
@@ -159,7 +172,7 @@ impl Lab {
         }
     }
 
-    fn build() -> Result<Self, String> {
+    fn build(bare: bool) -> Result<Self, String> {
         if !rustix::process::getuid().is_root() {
             return Err("not root".to_owned());
         }
@@ -175,7 +188,7 @@ impl Lab {
         let authority = Arc::new(Authority::new(files.path()));
         let origin = Origin::new(Arc::clone(&authority));
         let names = Default::default();
-        let lab = Self { proxy: Mutex::new(None), names, origin, authority, sites, files };
+        let lab = Self { proxy: Mutex::new(None), names, origin, authority, sites, bare, files };
         lab.lay_cables()?;
         lab.open_for_business();
         lab.settle();
@@ -190,10 +203,16 @@ impl Lab {
             .replace("CLIENT", &client)
             .replace("VPS", &vps)
             .replace("NET", &net))?;
-        self.site(Place::Vps)
-            .ip(&place::VPS_CABLES.replace("CONTAINER", &self.path(Place::Container)))?;
+        if !self.bare {
+            self.site(Place::Vps)
+                .ip(&place::VPS_CABLES.replace("CONTAINER", &self.path(Place::Container)))?;
+        }
         for place in Place::ALL {
-            self.site(place).set_up()?;
+            match (self.bare, place) {
+                (true, Place::Vps) => self.site(place).set_up_bare()?,
+                (true, Place::Container) => {}
+                _ => self.site(place).set_up()?,
+            }
         }
         Ok(())
     }
@@ -205,7 +224,9 @@ impl Lab {
         // They live as long as their place.
         drop(self.stub(Place::Vps, 22, Habit::Says("SSH-2.0-OpenSSH_9.6\r\n")).forget());
         drop(self.stub(Place::Isp, 80, Habit::Http("200 OK", "")).forget());
-        self.serve_in_container(&[]);
+        if !self.bare {
+            self.serve_in_container(&[]);
+        }
     }
 
     fn path(&self, place: Place) -> String {
@@ -337,8 +358,13 @@ impl Lab {
             let seen = self.observe(place, &Step::Connect(address));
             seen.is(&Shows::Open) && seen.after < Duration::from_millis(500)
         };
-        let ways = [(Place::Client, PROXY), (Place::Client, PROXY6), (Place::Net, PROXY)];
-        while !ways.into_iter().all(passes) && begun.elapsed().unwrap() < Duration::from_secs(5) {}
+        // Whether there is a proxy in an engine is the engine's business.
+        let ways: &[_] = if self.bare {
+            &[(Place::Client, SSH), (Place::Net, SSH)]
+        } else {
+            &[(Place::Client, PROXY), (Place::Client, PROXY6), (Place::Net, PROXY)]
+        };
+        while !ways.iter().copied().all(passes) && begun.elapsed().unwrap() < Duration::from_secs(5) {}
     }
 
     /// Connection requests for port 8080 that came to the server's network card.

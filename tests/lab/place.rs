@@ -244,7 +244,19 @@ impl Site {
 
     /// Addresses, routes, rules, switches.
     pub fn set_up(&self) -> Result<(), String> {
-        let [lines, rules, rules6] = self.place.plan();
+        self.apply(self.place.plan())
+    }
+
+    /// The same without what stands for Docker.
+    pub fn set_up_bare(&self) -> Result<(), String> {
+        let plan = self.place.plan().map(|text| {
+            let lines = text.lines().filter(|line| !line.contains("docker0"));
+            lines.filter(|line| !line.contains("DNAT")).collect::<Vec<_>>().join("\n") + "\n"
+        });
+        self.apply(plan.each_ref().map(String::as_str))
+    }
+
+    fn apply(&self, [lines, rules, rules6]: [&str; 3]) -> Result<(), String> {
         self.run(|| {
             std::fs::write("/proc/sys/net/ipv4/ip_forward", "1")?;
             // One trouble's errors must not use up the next one's.
