@@ -193,6 +193,13 @@ impl<'lab> Engine<'lab> {
         self.lab.check_health()
     }
 
+    /// Returns when the container accepts, on whatever network it is; or does not, in time.
+    pub fn wait_until_up(&self) {
+        drop(self.shell(
+            "timeout 5 sh -c 'until cat /proc/$(docker inspect -f \"{{.State.Pid}}\" $(docker ps -q | tail -1))/net/tcp | grep -q :1F90; do :; done'",
+        ));
+    }
+
     /// Returns when the client gets an answer from the proxy's port.
     pub fn wait_until_served(&self) -> Result<(), String> {
         let begun = SystemTime::now();
@@ -244,7 +251,13 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_sami-proxy");
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// The engine without containers has these rules.
-const REMEMBER: &str = "iptables-save >/run/lab/rules; ip6tables-save >/run/lab/rules6";
+const REMEMBER: &str = r#"
+for tool in iptables ip6tables; do
+  # A table that nobody has used is in no list, and would not be emptied.
+  for table in filter nat mangle; do $tool -t $table -P OUTPUT ACCEPT; done
+  $tool-save >/run/lab/$tool
+done
+"#;
 
 /// No container, no network but the standard ones, those rules, no table of another, and space.
 const FORGET: &str = r#"
@@ -255,8 +268,8 @@ if [ -n "$containers" ]; then
   docker rm -f $containers
 fi
 docker network prune -f
-iptables-restore </run/lab/rules
-ip6tables-restore </run/lab/rules6
+iptables-restore </run/lab/iptables
+ip6tables-restore </run/lab/ip6tables
 echo 1 >/proc/sys/net/ipv4/ip_forward
 "#;
 
