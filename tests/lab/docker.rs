@@ -62,8 +62,7 @@ rm -rf /etc/docker
 mkdir -p /etc/docker /var/lib/docker
 mount -t tmpfs -o size=400m tmpfs /var/lib/docker
 echo "$outside"
-trap "" CHLD
-exec sleep infinity
+exec env --ignore-signal=CHLD sleep infinity
 "#;
 
 static NEXT: AtomicUsize = AtomicUsize::new(0);
@@ -114,7 +113,11 @@ impl<'lab> Engine<'lab> {
         let mut command = Command::new("nsenter");
         // The server's network is among what the first process has.
         command.args(["-t", &self.first.to_string(), "-m", "-n", "-p", "--"]).arg(program);
-        command.env_clear().env("HOME", "/run/lab/home").env("PATH", PATH).env("FOLDER", self.folder());
+        command
+            .env_clear()
+            .env("HOME", "/run/lab/home")
+            .env("PATH", PATH)
+            .env("FOLDER", self.folder());
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }
@@ -230,9 +233,11 @@ impl<'lab> Engine<'lab> {
         self.docker(&arguments).map(drop)
     }
 
-    /// The namespace of its processes, as `/proc/…/ns/pid` has it.
-    pub fn processes(&self) -> PathBuf {
-        std::fs::read_link(format!("/proc/{}/ns/pid", self.first)).unwrap()
+    /// How its processes are known on the machine: by their namespace, and those of containers by
+    /// their control group.
+    pub fn marks(&self) -> [String; 2] {
+        let namespace = std::fs::read_link(format!("/proc/{}/ns/pid", self.first)).unwrap();
+        [namespace.to_str().unwrap().to_owned(), self.group.clone()]
     }
 }
 
@@ -337,6 +342,16 @@ fn said(command: &mut Command, what: impl Fn() -> String) -> Result<String, Stri
 
 /// Names of control groups begin so; the number of the test's process follows.
 const GROUP: &str = "sami-lab-";
+
+/// Numbers of the machine's processes that have this mark.
+pub fn marked(mark: &str) -> Vec<String> {
+    let processes = folders(Path::new("/proc")).into_iter().filter(|process| {
+        let namespace = std::fs::read_link(process.join("ns/pid")).unwrap_or_default();
+        let groups = std::fs::read_to_string(process.join("cgroup")).unwrap_or_default();
+        namespace == Path::new(mark) || groups.contains(&format!("/{mark}/"))
+    });
+    processes.map(|process| process.display().to_string()).collect()
+}
 
 /// Control groups, which are folders, are all that a killed test leaves.
 fn sweep() {

@@ -10,7 +10,7 @@ use super::observe::{HOST_UNREACHABLE, REFUSED, Shows, Step};
 use super::place::Place;
 use super::{PROXY, PROXY6, SSH, WEB};
 
-use Place::{Client, Net, Vps};
+use Place::{Client, Isp, Net, Vps};
 
 /// How the server becomes well again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,6 +45,8 @@ pub struct DockerFault {
     pub shows: Shows,
     /// What stays well meanwhile.
     pub control: Look,
+    /// Whether the client's packets come to the server's network card.
+    pub knocks: bool,
     /// Scripts on the server and a text that each shows, or does not show (`!`), after the client
     /// has looked.
     pub proofs: &'static [(&'static str, &'static str)],
@@ -52,6 +54,8 @@ pub struct DockerFault {
 
 const CONNECT: &str = "CONNECT www.google.com:443 HTTP/1.1\r\nHost: www.google.com:443\r\n\r\n";
 const LITERAL: &str = "CONNECT 81.85.80.2:443 HTTP/1.1\r\nHost: 81.85.80.2:443\r\n\r\n";
+const NEUTRAL: &str =
+    "CONNECT neutral.example.com:443 HTTP/1.1\r\nHost: neutral.example.com:443\r\n\r\n";
 const HEALTH: &str = "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n";
 
 const SSH_OPEN: Look = (Client, Step::Connect(SSH), Shows::Open);
@@ -88,6 +92,7 @@ const fn fault(
         step: REACH,
         shows: IS_REFUSED,
         control: SSH_OPEN,
+        knocks: true,
         proofs,
     }
 }
@@ -120,6 +125,10 @@ impl DockerFault {
 
     const fn via(self, proxy: &'static str) -> Self {
         Self { proxy, ..self }
+    }
+
+    const fn lost(self) -> Self {
+        Self { knocks: false, ..self }
     }
 
     const fn asked_by(self, user: u32) -> Self {
@@ -161,7 +170,13 @@ macro_rules! inspect {
 /// Waits until what `docker inspect` says is this.
 macro_rules! until {
     ($field:literal, $is:literal) => {
-        concat!("; until docker inspect -f '{{", $field, "}}' sami-llm-proxy | grep -qx ", $is, "; do :; done")
+        concat!(
+            "; until docker inspect -f '{{",
+            $field,
+            "}}' sami-llm-proxy | grep -qx ",
+            $is,
+            "; do :; done"
+        )
     };
 }
 
@@ -179,8 +194,7 @@ while ($c = $l->accept) { $c->recv($x, 4096); print $c "HTTP/1.1 405 Not Allowed
 const NGINX_ENDS: &str = "kill $(cat /run/lab/other)";
 
 /// The table of a container's listeners.
-const LISTENERS: &str =
-    "cat /proc/$(docker inspect -f '{{.State.Pid}}' sami-llm-proxy)/net/tcp /proc/$(docker inspect -f '{{.State.Pid}}' sami-llm-proxy)/net/tcp6";
+const LISTENERS: &str = "cat /proc/$(docker inspect -f '{{.State.Pid}}' sami-llm-proxy)/net/tcp /proc/$(docker inspect -f '{{.State.Pid}}' sami-llm-proxy)/net/tcp6";
 const UFW: &str = "command -v ufw";
 const NFT: &str = "command -v nft";
 
@@ -229,7 +243,7 @@ pub const DOCKER_FAULTS: &[DockerFault] = &[
         "docker stop sami-llm-proxy",
         &[
             (inspect!(".State"), "\"ExitCode\":0"),
-            ("docker logs --tail 1 sami-llm-proxy 2>&1", "stopped: "),
+            ("docker logs --tail 3 sami-llm-proxy 2>&1", "stopped: "),
         ],
     ),
     fault(
@@ -442,22 +456,58 @@ pub const DOCKER_FAULTS: &[DockerFault] = &[
             run!("-p 8080:8080 --ulimit nofile=12:12 -e SAMI_PROXY_MAX_CONNECTIONS=1000"),
             "; until docker logs sami-llm-proxy 2>&1 | grep -q listening; do :; done"
         ),
-        &[("cat /proc/$(docker inspect -f '{{.State.Pid}}' sami-llm-proxy)/limits", "open files            12 ")],
+        &[
+            (
+                "cat /proc/$(docker inspect -f '{{.State.Pid}}' sami-llm-proxy)/limits",
+                "open files            12 ",
+            ),
+            ("ls /proc/$(docker inspect -f '{{.State.Pid}}' sami-llm-proxy)/fd | wc -l", "12"),
+            ("docker logs sami-llm-proxy 2>&1", "Too many open files"),
+        ],
     )
     .with(&[Deed::Held, Deed::Held])
-    .seen(ASK, Shows::Closed),
+    .seen(ASK, Shows::Mute),
     // Docker's rules.
-    // docker-proxy steps in: all clients have the bridge's address now.
+    // docker-proxy steps in: all clients have the bridge's address now. Nothing gets out.
     fault(
         "nat-flushed",
         Code::DockerNatMissing,
         "iptables -t nat -F",
         &[
             ("iptables -t nat -S", "!DNAT"),
+            ("iptables -t nat -S", "!MASQUERADE"),
+            ("docker logs --tail 3 sami-llm-proxy 2>&1", "172.17.0.1"),
+        ],
+    )
+    .seen(ASK_LITERAL, Shows::Answer(&["HTTP/1.1 504", "connection_timeout"]))
+    .control(PROXY_LIVES),
+    fault(
+        "nat-jump-missing",
+        Code::DockerNatMissing,
+        "iptables -t nat -F PREROUTING",
+        &[
+            ("iptables -t nat -S DOCKER", "DNAT"),
+            ("iptables -t nat -S PREROUTING", "!-j DOCKER"),
             ("docker logs --tail 3 sami-llm-proxy 2>&1", "172.17.0.1"),
         ],
     )
     .unseen(),
+    // The rule leads to an address that no container has any more.
+    fault(
+        "nat-stale",
+        Code::DockerNatMissing,
+        "true",
+        &[("ip neigh show 172.17.0.99", "!lladdr")],
+    )
+    .with(&[
+        Deed::Rule(
+            Vps,
+            "nat PREROUTING",
+            "-p tcp -d 81.85.76.10 --dport 8080 -j DNAT --to-destination 172.17.0.99:8080",
+        ),
+        Deed::Rule(Vps, "filter DOCKER", "-d 172.17.0.99/32 -p tcp --dport 8080 -j ACCEPT"),
+    ])
+    .seen(Step::ConnectPatiently(PROXY), Shows::SlowErrno(HOST_UNREACHABLE)),
     fault(
         "nat-flushed-without-userland-proxy",
         Code::DockerNatMissing,
@@ -655,8 +705,19 @@ pub const DOCKER_FAULTS: &[DockerFault] = &[
     .control(LITERAL_WORKS),
     fault("dns-blocked", Code::ContainerDnsBroken, "true", &[])
         .with(&[Deed::Rule(Vps, "filter DOCKER-USER", "-i docker0 -p udp --dport 53 -j DROP")])
-        .seen(ASK, Shows::Answer(&["HTTP/1.1 50", "dns_"]))
+        .seen(Step::Say(PROXY, NEUTRAL), Shows::Answer(&["HTTP/1.1 50", "dns_"]))
         .control(LITERAL_WORKS),
+    // What the host says to itself is of no use in a container, and what Docker puts in its place
+    // may be out of reach.
+    fault(
+        "dns-of-the-host-on-loopback",
+        Code::ContainerDnsBroken,
+        concat!("echo nameserver 127.0.0.1 >/etc/resolv.conf; ", run!("-p 8080:8080")),
+        &[("cat $(docker inspect -f '{{.ResolvConfPath}}' sami-llm-proxy)", "!81.85.80.53")],
+    )
+    .seen(ASK, Shows::Answer(&["HTTP/1.1 50", "dns_"]))
+    .control(LITERAL_WORKS)
+    .back("echo nameserver 81.85.80.53 >/etc/resolv.conf"),
     fault(
         "masquerade-missing",
         Code::ContainerNoEgress,
@@ -673,20 +734,11 @@ pub const DOCKER_FAULTS: &[DockerFault] = &[
         )])
         .seen(ASK, Shows::Answer(&["HTTP/1.1 504", "connection_timeout"]))
         .control(SERVER_REACHES_WEB),
-    fault(
-        "network-internal-and-bridge",
-        Code::ContainerNoEgress,
-        concat!(
-            run!("-p 8080:8080"),
-            "; nsenter -n -t $(docker inspect -f '{{.State.Pid}}' sami-llm-proxy) ",
-            "ip route replace default via 172.17.0.1 mtu lock 1500; ",
-            "nsenter -n -t $(docker inspect -f '{{.State.Pid}}' sami-llm-proxy) ",
-            "ip route add blackhole 81.85.80.0/24"
-        ),
-        &[],
-    )
-    .seen(ASK, Shows::Answer(&["HTTP/1.1 50"]))
-    .control(PROXY_LIVES),
+    // The host can't, either.
+    fault("provider-blocks-egress", Code::ProxyNoEgress, "true", &[])
+        .with(&[Deed::Rule(Isp, "filter FORWARD", "-i vps -p tcp --dport 443 -j DROP")])
+        .seen(ASK, Shows::Answer(&["HTTP/1.1 504", "connection_timeout"]))
+        .control(PROXY_LIVES),
     fault(
         "container-mtu",
         Code::ContainerMtu,
@@ -716,7 +768,39 @@ pub const DOCKER_FAULTS: &[DockerFault] = &[
         &[("cat /run/lab/said", "no space left on device"), ("df /var/lib/docker", "100%")],
     )
     .back("mount -o remount,size=400m /var/lib/docker"),
+    // Staged: the machine's own numbers can't be changed for one lab, and the client sees nothing.
+    fault(
+        "memory-short",
+        Code::MemoryShort,
+        concat!(
+            "sed 's/^\\(MemAvailable\\|MemFree\\|SwapFree\\): .*/\\1: 9000 kB/' ",
+            "/proc/meminfo >/run/lab/meminfo; mount --bind /run/lab/meminfo /proc/meminfo"
+        ),
+        &[("cat /proc/meminfo", "MemAvailable: 9000 kB")],
+    )
+    .unseen()
+    .back("umount /proc/meminfo"),
+    fault(
+        "conntrack-full",
+        Code::ConntrackFull,
+        concat!(
+            "cat /proc/sys/net/netfilter/nf_conntrack_max >/run/lab/count; ",
+            "mount --bind /run/lab/count /proc/sys/net/netfilter/nf_conntrack_count"
+        ),
+        &[(
+            "paste /proc/sys/net/netfilter/nf_conntrack_count /proc/sys/net/netfilter/nf_conntrack_max | grep -E '^([0-9]+)[^0-9]+\\1$' | wc -l",
+            "1\n",
+        )],
+    )
+    .needs("cat /proc/sys/net/netfilter/nf_conntrack_max")
+    .unseen()
+    .back("umount /proc/sys/net/netfilter/nf_conntrack_count"),
     // Warnings.
+    // On the server all is well.
+    fault("cloud-firewall", Code::CloudFirewallSuspected, "true", &[])
+        .with(&[Deed::Rule(Isp, "filter FORWARD", "-o vps -p tcp --dport 8080 -j DROP")])
+        .seen(REACH, Shows::Silence)
+        .lost(),
     fault(
         "open-proxy",
         Code::OpenProxy,
@@ -745,7 +829,10 @@ pub const DOCKER_HEALTHY: &[DockerFault] = &[
         "ufw-denies-and-docker-publishes",
         Code::Ok,
         "ufw allow 22/tcp; ufw deny 8080/tcp; ufw --force enable",
-        &[("ufw status", "DENY"), ("iptables -nvxL ufw-user-input | grep 8080", " 0        0 DROP")],
+        &[
+            ("ufw status", "DENY"),
+            ("iptables -nvxL ufw-user-input | grep 8080", " 0        0 DROP"),
+        ],
     )
     .unseen()
     .needs(UFW)
@@ -848,11 +935,12 @@ impl DockerTrouble<'_> {
 
     fn take_back(&mut self) -> Result<(), String> {
         self.healed = true;
-        drop(self.network.take());
         if self.fault.heal == Heal::Daemon {
             self.engine.restart_daemon()?;
         }
         self.engine.shell(self.fault.back)?;
+        // Waits until packets pass, and so comes last.
+        drop(self.network.take());
         self.engine.baseline()
     }
 }

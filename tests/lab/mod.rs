@@ -364,7 +364,9 @@ impl Lab {
         } else {
             &[(Place::Client, PROXY), (Place::Client, PROXY6), (Place::Net, PROXY)]
         };
-        while !ways.iter().copied().all(passes) && begun.elapsed().unwrap() < Duration::from_secs(5) {}
+        while !ways.iter().copied().all(passes) && begun.elapsed().unwrap() < Duration::from_secs(5)
+        {
+        }
     }
 
     /// Connection requests for port 8080 that came to the server's network card.
