@@ -68,9 +68,8 @@ fn the_servers_catalogue_has_every_cause_and_every_name_is_unique() {
     let rows = || DOCKER_FAULTS.iter().chain(DOCKER_HEALTHY);
     assert_eq!(rows().map(|row| row.name).collect::<HashSet<_>>().len(), rows().count());
     // Those with "Server" above them in the registry: from Docker's to the resources.
-    let all: Vec<_> = Code::ALL.iter().copied().collect();
-    let at = |code| all.iter().position(|other| *other == code).unwrap();
-    for code in &all[at(Code::DockerNotRunning)..=at(Code::MemoryShort)] {
+    let at = |code| Code::ALL.iter().position(|other| *other == code).unwrap();
+    for code in &Code::ALL[at(Code::DockerNotRunning)..=at(Code::MemoryShort)] {
         assert!(DOCKER_FAULTS.iter().any(|fault| fault.code == *code), "{code:?}");
     }
 }
@@ -126,6 +125,9 @@ fn nothing_is_left_of_a_test_that_is_killed() {
     drop(engine);
     let mut victim = Command::new(std::env::current_exe().unwrap());
     victim.args(["--exact", "a_lab_to_be_killed", "--nocapture"]).env(VICTIM, "1");
+    // Its files, too, are somebody's to clean up.
+    let files = tempfile::tempdir().unwrap();
+    victim.env("TMPDIR", files.path());
     let mut victim = victim.stdout(Stdio::piped()).spawn().unwrap();
     let output = BufReader::new(victim.stdout.take().unwrap());
     let mut lines = output.lines().map_while(Result::ok);

@@ -256,13 +256,13 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_sami-proxy");
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// The engine without containers has these rules.
-const REMEMBER: &str = r#"
+const REMEMBER: &str = r"
 for tool in iptables ip6tables; do
   # A table that nobody has used is in no list, and would not be emptied.
   for table in filter nat mangle; do $tool -t $table -P OUTPUT ACCEPT; done
   $tool-save >/run/lab/$tool
 done
-"#;
+";
 
 /// No container, no network but the standard ones, those rules, no table of another, and space.
 const FORGET: &str = r#"

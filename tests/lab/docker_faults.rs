@@ -33,6 +33,8 @@ pub struct DockerFault {
     pub user: u32,
     /// A script that says whether this machine can; the empty one says so.
     pub needs: &'static str,
+    /// `/etc/docker/daemon.json`; the daemon starts anew with it.
+    pub settings: &'static str,
     /// As root on the server, where README's container runs; the first failure is one of the test.
     pub script: &'static str,
     /// What is done to the network after that.
@@ -85,6 +87,7 @@ const fn fault(
         proxy: PROXY,
         user: 0,
         needs: "",
+        settings: "",
         script,
         deeds: &[],
         back: "",
@@ -127,8 +130,13 @@ impl DockerFault {
         Self { proxy, ..self }
     }
 
+    /// The client's packets do not come to the server.
     const fn lost(self) -> Self {
         Self { knocks: false, ..self }
+    }
+
+    const fn configured(self, settings: &'static str) -> Self {
+        Self { settings, heal: Heal::Daemon, ..self }
     }
 
     const fn asked_by(self, user: u32) -> Self {
@@ -317,9 +325,10 @@ pub const DOCKER_FAULTS: &[DockerFault] = &[
         "wrong-architecture",
         Code::WrongArchitecture,
         concat!(
-            // e_machine of the ELF header: AArch64 in place of what this is.
+            // e_machine of the ELF header: AArch64 in place of what this is, or x86-64.
             "cp -a $FOLDER/image $FOLDER/arm; ",
-            "printf '\\267\\000' | dd of=$FOLDER/arm/usr/local/bin/sami-proxy bs=1 seek=18 conv=notrunc; ",
+            "case $(uname -m) in aarch64) other='\\076' ;; *) other='\\267' ;; esac; ",
+            "printf $other | dd of=$FOLDER/arm/usr/local/bin/sami-proxy bs=1 seek=18 conv=notrunc; ",
             "docker rm -f sami-llm-proxy; ",
             "tar -C $FOLDER/arm -c . | docker import -c 'CMD [\"/usr/local/bin/sami-proxy\"]' - sami-llm-proxy:arm; ",
             "docker run -d --name sami-llm-proxy -p 8080:8080 sami-llm-proxy:arm || true",
@@ -345,6 +354,13 @@ pub const DOCKER_FAULTS: &[DockerFault] = &[
         &[("docker port sami-llm-proxy", "127.0.0.1:8080"), ("ss -ltn", "127.0.0.1:8080")],
     )
     .control((Vps, Step::Say("127.0.0.1:8080", HEALTH), Shows::Answer(&["HTTP/1.1 200"]))),
+    fault(
+        "published-on-loopback-by-the-daemon",
+        Code::PortPublishedLoopbackOnly,
+        run!("-p 8080:8080"),
+        &[("docker port sami-llm-proxy", "127.0.0.1:8080"), ("ss -ltn", "127.0.0.1:8080")],
+    )
+    .configured("{\"ip\": \"127.0.0.1\"}"),
     fault(
         "published-on-another-port",
         Code::PortPublishedElsewhere,
@@ -492,6 +508,22 @@ pub const DOCKER_FAULTS: &[DockerFault] = &[
         ],
     )
     .unseen(),
+    // Docker was told to leave the rules alone, and nobody else makes any.
+    fault(
+        "nat-not-made",
+        Code::DockerNatMissing,
+        concat!(
+            "docker rm -f sami-llm-proxy; iptables -F; iptables -t nat -F; iptables -P FORWARD ACCEPT; ",
+            run!("-p 8080:8080")
+        ),
+        &[
+            ("iptables -t nat -S", "!MASQUERADE"),
+            ("docker logs --tail 3 sami-llm-proxy 2>&1", "172.17.0.1"),
+        ],
+    )
+    .configured("{\"iptables\": false}")
+    .seen(ASK_LITERAL, Shows::Answer(&["HTTP/1.1 504", "connection_timeout"]))
+    .control(PROXY_LIVES),
     // The rule leads to an address that no container has any more.
     fault(
         "nat-stale",
@@ -804,11 +836,11 @@ pub const DOCKER_FAULTS: &[DockerFault] = &[
     fault(
         "open-proxy",
         Code::OpenProxy,
-        run!("-p 8080:8080 -e SAMI_PROXY_OPEN=true"),
+        run!("-p 8080:8080 -e SAMI_PROXY_OPEN=true -e SAMI_PROXY_TRUST_CLIENT=192.0.2.1/32"),
         &[(inspect!(".Config.Env"), "SAMI_PROXY_OPEN=true")],
     )
     .unseen()
-    .control((Net, Step::Say(PROXY, CONNECT), Shows::Answer(&["HTTP/1.1 200"]))),
+    .control((Net, Step::Say(PROXY, NEUTRAL), Shows::Answer(&["HTTP/1.1 200"]))),
     // By IPv6 only docker-proxy leads to a container that has no IPv6 address.
     fault(
         "client-address-hidden",
@@ -864,6 +896,9 @@ pub const DOCKER_HEALTHY: &[DockerFault] = &[
         &[(inspect!(".HostConfig.ReadonlyRootfs"), "true")],
     )
     .unseen(),
+    fault("userland-proxy-off", Code::Ok, "true", &[("ss -ltnp", "!docker-proxy")])
+        .configured("{\"userland-proxy\": false}")
+        .unseen(),
     fault(
         "another-name",
         Code::Ok,
@@ -901,6 +936,12 @@ impl<'lab> Engine<'lab> {
             return Ok(None);
         }
         let mut trouble = DockerTrouble { engine: self, fault, network: None, healed: false };
+        if !fault.settings.is_empty() {
+            let settings = self.lab.folder().join("daemon.json");
+            std::fs::write(settings, fault.settings).unwrap();
+            self.shell("cp $FOLDER/daemon.json /etc/docker/")?;
+            self.restart_daemon()?;
+        }
         self.shell(fault.script)?;
         if fault.shows == OK || !fault.deeds.is_empty() {
             // The new container, if it is one.
@@ -936,6 +977,7 @@ impl DockerTrouble<'_> {
     fn take_back(&mut self) -> Result<(), String> {
         self.healed = true;
         if self.fault.heal == Heal::Daemon {
+            self.engine.shell("rm -f /etc/docker/daemon.json")?;
             self.engine.restart_daemon()?;
         }
         self.engine.shell(self.fault.back)?;
@@ -948,10 +990,11 @@ impl DockerTrouble<'_> {
 impl Drop for DockerTrouble<'_> {
     fn drop(&mut self) {
         // A failed test takes its lab down with it, and a second panic would hide the first.
-        if !self.healed && !std::thread::panicking() {
-            if let Err(why) = self.take_back() {
-                println!("{}: not taken back: {why}", self.fault.name);
-            }
+        if !self.healed
+            && !std::thread::panicking()
+            && let Err(why) = self.take_back()
+        {
+            println!("{}: not taken back: {why}", self.fault.name);
         }
     }
 }

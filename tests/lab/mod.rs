@@ -30,6 +30,7 @@
     missing_debug_implementations,
     unreachable_pub,
     dead_code,
+    unused_imports,
     reason = "test code; each test file uses a part of it"
 )]
 
@@ -133,6 +134,15 @@ impl Names {
     }
 }
 
+/// What is behind the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Behind {
+    /// A place with a proxy, and rules by hand that lead to it.
+    Container,
+    /// Nothing: `docker::Engine` brings containers of its own.
+    Nothing,
+}
+
 /// The five places and what runs in them. Everything ends when it is dropped.
 pub struct Lab {
     /// The proxy in the container.
@@ -144,20 +154,19 @@ pub struct Lab {
     /// Signs the origins and the proxy; `authority.pem` is in `folder()`.
     pub authority: Arc<Authority>,
     sites: [Site; 5],
-    /// Nothing is behind the server: `docker::Engine` brings containers of its own.
-    bare: bool,
+    behind: Behind,
     files: tempfile::TempDir,
 }
 
 impl Lab {
     /// `None`, with a reason printed, where this machine can't; on CI root has to.
     pub fn new() -> Option<Self> {
-        Self::or_reason(Self::build(false))
+        Self::or_reason(Self::build(Behind::Container))
     }
 
     /// The same with a server that has neither a container nor rules for one.
     pub fn bare() -> Option<Self> {
-        Self::or_reason(Self::build(true))
+        Self::or_reason(Self::build(Behind::Nothing))
     }
 
     fn or_reason(built: Result<Self, String>) -> Option<Self> {
@@ -172,7 +181,7 @@ impl Lab {
         }
     }
 
-    fn build(bare: bool) -> Result<Self, String> {
+    fn build(behind: Behind) -> Result<Self, String> {
         if !rustix::process::getuid().is_root() {
             return Err("not root".to_owned());
         }
@@ -188,7 +197,7 @@ impl Lab {
         let authority = Arc::new(Authority::new(files.path()));
         let origin = Origin::new(Arc::clone(&authority));
         let names = Default::default();
-        let lab = Self { proxy: Mutex::new(None), names, origin, authority, sites, bare, files };
+        let lab = Self { proxy: Mutex::new(None), names, origin, authority, sites, behind, files };
         lab.lay_cables()?;
         lab.open_for_business();
         lab.settle();
@@ -203,14 +212,14 @@ impl Lab {
             .replace("CLIENT", &client)
             .replace("VPS", &vps)
             .replace("NET", &net))?;
-        if !self.bare {
+        if self.behind == Behind::Container {
             self.site(Place::Vps)
                 .ip(&place::VPS_CABLES.replace("CONTAINER", &self.path(Place::Container)))?;
         }
         for place in Place::ALL {
-            match (self.bare, place) {
-                (true, Place::Vps) => self.site(place).set_up_bare()?,
-                (true, Place::Container) => {}
+            match (self.behind, place) {
+                (Behind::Nothing, Place::Vps) => self.site(place).set_up_bare()?,
+                (Behind::Nothing, Place::Container) => {}
                 _ => self.site(place).set_up()?,
             }
         }
@@ -224,7 +233,7 @@ impl Lab {
         // They live as long as their place.
         drop(self.stub(Place::Vps, 22, Habit::Says("SSH-2.0-OpenSSH_9.6\r\n")).forget());
         drop(self.stub(Place::Isp, 80, Habit::Http("200 OK", "")).forget());
-        if !self.bare {
+        if self.behind == Behind::Container {
             self.serve_in_container(&[]);
         }
     }
@@ -359,10 +368,11 @@ impl Lab {
             seen.is(&Shows::Open) && seen.after < Duration::from_millis(500)
         };
         // Whether there is a proxy in an engine is the engine's business.
-        let ways: &[_] = if self.bare {
-            &[(Place::Client, SSH), (Place::Net, SSH)]
-        } else {
-            &[(Place::Client, PROXY), (Place::Client, PROXY6), (Place::Net, PROXY)]
+        let ways: &[_] = match self.behind {
+            Behind::Nothing => &[(Place::Client, SSH), (Place::Net, SSH)],
+            Behind::Container => {
+                &[(Place::Client, PROXY), (Place::Client, PROXY6), (Place::Net, PROXY)]
+            }
         };
         while !ways.iter().copied().all(passes) && begun.elapsed().unwrap() < Duration::from_secs(5)
         {

@@ -36,8 +36,8 @@ pub fn all_on_engines<T: Sync>(
             let Some(engine) = Engine::start(&lab) else { return };
             engine.baseline().unwrap();
             // Until something is broken, or nothing is left.
-            let outcome = std::iter::from_fn(|| good(&|row| test(&lab, &engine, row)));
-            more = outcome.skip_while(|passed| *passed).next().is_some();
+            let mut outcomes = std::iter::from_fn(|| good(&|row| test(&lab, &engine, row)));
+            more = outcomes.any(|passed| !passed);
         }
     });
 }
