@@ -23,7 +23,7 @@ use common::process::until;
 use lab::docker::{Engine, NAME, groups, marked};
 use lab::docker_faults::{DOCKER_FAULTS, DOCKER_HEALTHY, DockerFault};
 use lab::rows::all_on_engines;
-use lab::{Lab, PROXY, Place, Shows, Step, observe};
+use lab::{Lab, PROXY, Place};
 use sami_proxy::diag::code::Code;
 
 /// What every row promises.
@@ -99,7 +99,6 @@ fn an_engine_looks_like_any_server() {
     drop(engine);
     assert!(marks.iter().all(|mark| marked(mark).is_empty()), "{marks:?}");
     assert!(!groups().contains(&marks[1]));
-    assert!(lab.observe(Place::Client, &Step::Connect(PROXY)).is(&Shows::Errno(observe::REFUSED)));
 }
 
 /// Runs in a process of its own, which the next test kills.
@@ -115,7 +114,9 @@ fn a_lab_to_be_killed() {
     engine.baseline().unwrap();
     let [namespace, group] = engine.marks();
     println!("\nmarks {namespace} {group}");
-    std::thread::park();
+    loop {
+        std::thread::park();
+    }
 }
 
 #[test]

@@ -132,10 +132,11 @@ impl<'lab> Engine<'lab> {
         said(command.args(arguments), || format!("docker {arguments:?}"))
     }
 
-    /// A script as root on the server; the first command that fails ends it. `$FOLDER` is the
+    /// A script as root on the server; the first command that fails ends it, and so does a minute. `$FOLDER` is the
     /// lab's folder.
     pub fn shell(&self, script: &str) -> Result<String, String> {
-        said(self.command("sh").args(["-ec", script]), || script.to_owned())
+        let mut command = self.command("timeout");
+        said(command.args([PATIENCE, "sh", "-ec", script]), || script.to_owned())
     }
 
     /// `sami-proxy` as this user on the server; 0 is root.
@@ -196,13 +197,6 @@ impl<'lab> Engine<'lab> {
         self.lab.check_health()
     }
 
-    /// Returns when the container accepts, on whatever network it is; or does not, in time.
-    pub fn wait_until_up(&self) {
-        drop(self.shell(
-            "timeout 5 sh -c 'until cat /proc/$(docker inspect -f \"{{.State.Pid}}\" $(docker ps -q | tail -1))/net/tcp | grep -q :1F90; do :; done'",
-        ));
-    }
-
     /// Returns when the client gets an answer from the proxy's port.
     pub fn wait_until_served(&self) -> Result<(), String> {
         let begun = SystemTime::now();
@@ -251,6 +245,9 @@ impl Drop for Engine<'_> {
         remove_groups(&self.group);
     }
 }
+
+/// Seconds that a script may take.
+const PATIENCE: &str = "60";
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_sami-proxy");
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";

@@ -155,15 +155,32 @@ impl DockerFault {
 
 /// Another container in place of README's.
 macro_rules! run {
-    ($options:literal) => {
-        run!($options, "")
-    };
     ($options:literal, $arguments:literal) => {
         concat!(
             "docker rm -f sami-llm-proxy; docker run -d --name sami-llm-proxy ",
             $options,
             " sami-llm-proxy ",
             $arguments
+        )
+    };
+}
+
+/// The same, and somebody listens in it.
+macro_rules! serve {
+    ($options:literal) => {
+        serve!($options, "")
+    };
+    ($options:literal, $arguments:literal) => {
+        concat!(run!($options, $arguments), "; ", listening!())
+    };
+}
+
+/// Waits until somebody listens in the container, on 8080 or 3128.
+macro_rules! listening {
+    () => {
+        concat!(
+            "until grep -qE ':(1F90|0C38) 00000000:0000 0A' ",
+            "/proc/$(docker inspect -f '{{.State.Pid}}' sami-llm-proxy)/net/tcp; do sleep 0.05; done"
         )
     };
 }
@@ -183,7 +200,7 @@ macro_rules! until {
             $field,
             "}}' sami-llm-proxy | grep -qx ",
             $is,
-            "; do :; done"
+            "; do sleep 0.05; done"
         )
     };
 }
@@ -283,8 +300,8 @@ pub const DOCKER_FAULTS: &[DockerFault] = &[
         "container-restarting",
         Code::ContainerRestarting,
         concat!(
-            run!("-p 8080:8080 --restart unless-stopped -e SAMI_PROXY_WORKERS=many"),
-            "; until [ $(docker inspect -f '{{.RestartCount}}' sami-llm-proxy) -ge 4 ]; do :; done",
+            run!("-p 8080:8080 --restart unless-stopped -e SAMI_PROXY_WORKERS=many", ""),
+            "; until [ $(docker inspect -f '{{.RestartCount}}' sami-llm-proxy) -ge 4 ]; do sleep 0.05; done",
             until!(".State.Status", "restarting")
         ),
         &[
@@ -315,7 +332,7 @@ pub const DOCKER_FAULTS: &[DockerFault] = &[
         "container-unhealthy",
         Code::ContainerUnhealthy,
         concat!(
-            run!("-p 8080:8080 --health-cmd /bin/missing --health-interval 300ms --health-retries 1"),
+            serve!("-p 8080:8080 --health-cmd /bin/missing --health-interval 300ms --health-retries 1"),
             until!(".State.Health.Status", "unhealthy")
         ),
         &[(inspect!(".State.Health"), "/bin/missing")],
@@ -344,34 +361,34 @@ pub const DOCKER_FAULTS: &[DockerFault] = &[
     fault(
         "not-published",
         Code::PortNotPublished,
-        run!(""),
+        serve!(""),
         &[(inspect!(".HostConfig.PortBindings"), "{}"), (LISTENERS, ":1F90")],
     ),
     fault(
         "published-on-loopback",
         Code::PortPublishedLoopbackOnly,
-        run!("-p 127.0.0.1:8080:8080"),
+        serve!("-p 127.0.0.1:8080:8080"),
         &[("docker port sami-llm-proxy", "127.0.0.1:8080"), ("ss -ltn", "127.0.0.1:8080")],
     )
     .control((Vps, Step::Say("127.0.0.1:8080", HEALTH), Shows::Answer(&["HTTP/1.1 200"]))),
     fault(
         "published-on-loopback-by-the-daemon",
         Code::PortPublishedLoopbackOnly,
-        run!("-p 8080:8080"),
+        serve!("-p 8080:8080"),
         &[("docker port sami-llm-proxy", "127.0.0.1:8080"), ("ss -ltn", "127.0.0.1:8080")],
     )
     .configured("{\"ip\": \"127.0.0.1\"}"),
     fault(
         "published-on-another-port",
         Code::PortPublishedElsewhere,
-        run!("-p 8081:8080"),
+        serve!("-p 8081:8080"),
         &[("docker port sami-llm-proxy", "0.0.0.0:8081")],
     )
     .control((Client, Step::Say("81.85.76.10:8081", HEALTH), Shows::Answer(&["HTTP/1.1 200"]))),
     fault(
         "published-on-another-address",
         Code::PortPublishedElsewhere,
-        run!("-p 172.17.0.1:8080:8080"),
+        serve!("-p 172.17.0.1:8080:8080"),
         &[("docker port sami-llm-proxy", "172.17.0.1:8080")],
     )
     .control((Vps, Step::Connect("172.17.0.1:8080"), Shows::Open)),
@@ -379,20 +396,20 @@ pub const DOCKER_FAULTS: &[DockerFault] = &[
     fault(
         "published-for-another-port",
         Code::PortPublishedElsewhere,
-        run!("-p 8080:3128"),
+        serve!("-p 8080:3128"),
         &[("docker port sami-llm-proxy", "3128/tcp -> 0.0.0.0:8080"), (LISTENERS, ":1F90")],
     ),
     fault(
         "network-none",
         Code::ContainerNetworkMode,
-        run!("--network none -p 8080:8080"),
+        serve!("--network none -p 8080:8080"),
         &[(inspect!(".HostConfig.NetworkMode"), "none"), (inspect!(".NetworkSettings.Ports"), "{}")],
     ),
     // `-p 3128:8080` is not heeded.
     fault(
         "network-host-ignores-publishing",
         Code::ContainerNetworkMode,
-        run!("--network host -p 3128:8080"),
+        serve!("--network host -p 3128:8080"),
         &[(inspect!(".HostConfig.NetworkMode"), "host"), (inspect!(".NetworkSettings.Ports"), "{}")],
     )
     .via("81.85.76.10:3128")
@@ -401,20 +418,20 @@ pub const DOCKER_FAULTS: &[DockerFault] = &[
     fault(
         "network-internal",
         Code::ContainerNetworkMode,
-        concat!("docker network create --internal inner; ", run!("--network inner -p 8080:8080")),
+        concat!("docker network create --internal inner; ", serve!("--network inner -p 8080:8080")),
         &[("docker network inspect -f '{{.Internal}}' inner", "true")],
     ),
     // Who listens.
     fault(
         "listens-on-loopback",
         Code::ListenerLoopbackOnly,
-        run!("-p 8080:8080", "serve --listen 127.0.0.1:8080"),
+        serve!("-p 8080:8080", "serve --listen 127.0.0.1:8080"),
         &[(LISTENERS, "0100007F:1F90")],
     ),
     fault(
         "listens-on-another-port",
         Code::ListenerOtherPort,
-        run!("-p 8080:8080", "serve --listen 0.0.0.0:3128"),
+        serve!("-p 8080:8080", "serve --listen 0.0.0.0:3128"),
         &[(LISTENERS, "00000000:0C38")],
     ),
     fault(
@@ -426,7 +443,7 @@ pub const DOCKER_FAULTS: &[DockerFault] = &[
     fault(
         "port-taken-by-a-program",
         Code::PortTaken,
-        concat!("docker rm -f sami-llm-proxy; ", nginx!(), run!("-p 8080:8080"), " || true"),
+        concat!("docker rm -f sami-llm-proxy; ", nginx!(), run!("-p 8080:8080", ""), " || true"),
         &[
             (inspect!(".State"), "\"Status\":\"created\""),
             (inspect!(".State.Error"), "address already in use"),
@@ -442,7 +459,7 @@ pub const DOCKER_FAULTS: &[DockerFault] = &[
         concat!(
             "docker rm -f sami-llm-proxy; ",
             "docker run -d --name other -p 8080:8080 --entrypoint sleep sami-llm-proxy infinity; ",
-            run!("-p 8080:8080"),
+            run!("-p 8080:8080", ""),
             " || true"
         ),
         &[
@@ -454,8 +471,8 @@ pub const DOCKER_FAULTS: &[DockerFault] = &[
         "backlog-overflow",
         Code::BacklogOverflow,
         concat!(
-            run!("-p 8080:8080 --sysctl net.core.somaxconn=2"),
-            "; until docker logs sami-llm-proxy 2>&1 | grep -q listening; do :; done; ",
+            serve!("-p 8080:8080 --sysctl net.core.somaxconn=2"),
+            "; ",
             "kill -STOP $(docker inspect -f '{{.State.Pid}}' sami-llm-proxy)"
         ),
         &[(
@@ -469,8 +486,7 @@ pub const DOCKER_FAULTS: &[DockerFault] = &[
         "fd-limit",
         Code::FdLimit,
         concat!(
-            run!("-p 8080:8080 --ulimit nofile=12:12 -e SAMI_PROXY_MAX_CONNECTIONS=1000"),
-            "; until docker logs sami-llm-proxy 2>&1 | grep -q listening; do :; done"
+            serve!("-p 8080:8080 --ulimit nofile=12:12 -e SAMI_PROXY_MAX_CONNECTIONS=1000")
         ),
         &[
             (
@@ -514,7 +530,7 @@ pub const DOCKER_FAULTS: &[DockerFault] = &[
         Code::DockerNatMissing,
         concat!(
             "docker rm -f sami-llm-proxy; iptables -F; iptables -t nat -F; iptables -P FORWARD ACCEPT; ",
-            run!("-p 8080:8080")
+            serve!("-p 8080:8080")
         ),
         &[
             ("iptables -t nat -S", "!MASQUERADE"),
@@ -577,7 +593,7 @@ pub const DOCKER_FAULTS: &[DockerFault] = &[
         "ufw-denies-network-host",
         Code::HostFirewallDrop,
         concat!(
-            run!("--network host"),
+            serve!("--network host"),
             "; ufw allow 22/tcp; ufw deny 8080/tcp; ufw --force enable",
         ),
         &[
@@ -616,10 +632,10 @@ pub const DOCKER_FAULTS: &[DockerFault] = &[
     .needs(UFW)
     .seen(REACH, Shows::Silence)
     .back("ufw --force reset; cp /run/lab/after.rules /etc/ufw/"),
-    fault("input-drop", Code::HostFirewallDrop, run!("--network host"), &[])
+    fault("input-drop", Code::HostFirewallDrop, serve!("--network host"), &[])
         .with(&[Deed::Rule(Vps, "filter INPUT", "-p tcp --dport 8080 -j DROP")])
         .seen(REACH, Shows::Silence),
-    fault("input-rejects", Code::HostFirewallDrop, run!("--network host"), &[])
+    fault("input-rejects", Code::HostFirewallDrop, serve!("--network host"), &[])
         .with(&[Deed::Rule(
             Vps,
             "filter INPUT",
@@ -630,7 +646,7 @@ pub const DOCKER_FAULTS: &[DockerFault] = &[
         "nftables-input-drop",
         Code::HostFirewallDrop,
         concat!(
-            run!("--network host"),
+            serve!("--network host"),
             "; nft 'table inet filter { chain input { type filter hook input priority 0; policy accept; ",
             "ct state established,related accept; iif lo accept; tcp dport 22 accept; counter drop; }; }'"
         ),
@@ -722,7 +738,7 @@ pub const DOCKER_FAULTS: &[DockerFault] = &[
     fault(
         "dns-server-dead",
         Code::ContainerDnsBroken,
-        run!("-p 8080:8080 --dns 192.0.2.1"),
+        serve!("-p 8080:8080 --dns 192.0.2.1"),
         &[("cat $(docker inspect -f '{{.ResolvConfPath}}' sami-llm-proxy)", "192.0.2.1")],
     )
     .seen(ASK, Shows::Answer(&["HTTP/1.1 504", "dns_timeout"]))
@@ -730,7 +746,7 @@ pub const DOCKER_FAULTS: &[DockerFault] = &[
     fault(
         "dns-on-loopback",
         Code::ContainerDnsBroken,
-        run!("-p 8080:8080 --dns 127.0.0.53"),
+        serve!("-p 8080:8080 --dns 127.0.0.53"),
         &[("cat $(docker inspect -f '{{.ResolvConfPath}}' sami-llm-proxy)", "127.0.0.53")],
     )
     .seen(ASK, Shows::Answer(&["HTTP/1.1 50", "dns_"]))
@@ -744,7 +760,7 @@ pub const DOCKER_FAULTS: &[DockerFault] = &[
     fault(
         "dns-of-the-host-on-loopback",
         Code::ContainerDnsBroken,
-        concat!("echo nameserver 127.0.0.1 >/etc/resolv.conf; ", run!("-p 8080:8080")),
+        concat!("echo nameserver 127.0.0.1 >/etc/resolv.conf; ", serve!("-p 8080:8080")),
         &[("cat $(docker inspect -f '{{.ResolvConfPath}}' sami-llm-proxy)", "!81.85.80.53")],
     )
     .seen(ASK, Shows::Answer(&["HTTP/1.1 50", "dns_"]))
@@ -836,7 +852,7 @@ pub const DOCKER_FAULTS: &[DockerFault] = &[
     fault(
         "open-proxy",
         Code::OpenProxy,
-        run!("-p 8080:8080 -e SAMI_PROXY_OPEN=true -e SAMI_PROXY_TRUST_CLIENT=192.0.2.1/32"),
+        serve!("-p 8080:8080 -e SAMI_PROXY_OPEN=true -e SAMI_PROXY_TRUST_CLIENT=192.0.2.1/32"),
         &[(inspect!(".Config.Env"), "SAMI_PROXY_OPEN=true")],
     )
     .unseen()
@@ -873,7 +889,7 @@ pub const DOCKER_HEALTHY: &[DockerFault] = &[
     fault(
         "network-of-its-own",
         Code::Ok,
-        concat!("docker network create own; ", run!("--network own -p 8080:8080")),
+        concat!("docker network create own; ", serve!("--network own -p 8080:8080")),
         &[("cat $(docker inspect -f '{{.ResolvConfPath}}' sami-llm-proxy)", "127.0.0.11")],
     )
     .unseen(),
@@ -881,7 +897,7 @@ pub const DOCKER_HEALTHY: &[DockerFault] = &[
         "network-host-and-ufw-allows",
         Code::Ok,
         concat!(
-            run!("--network host"),
+            serve!("--network host"),
             "; ufw allow 22/tcp; ufw allow 8080/tcp; ufw --force enable",
         ),
         &[("ufw status", "8080/tcp")],
@@ -892,11 +908,11 @@ pub const DOCKER_HEALTHY: &[DockerFault] = &[
     fault(
         "hardened",
         Code::Ok,
-        run!("-p 8080:8080 --read-only --cap-drop ALL --security-opt no-new-privileges -m 256m"),
+        serve!("-p 8080:8080 --read-only --cap-drop ALL --security-opt no-new-privileges -m 256m"),
         &[(inspect!(".HostConfig.ReadonlyRootfs"), "true")],
     )
     .unseen(),
-    fault("userland-proxy-off", Code::Ok, "true", &[("ss -ltnp", "!docker-proxy")])
+    fault("userland-proxy-off", Code::Ok, listening!(), &[("ss -ltnp", "!docker-proxy")])
         .configured("{\"userland-proxy\": false}")
         .unseen(),
     fault(
@@ -943,10 +959,6 @@ impl<'lab> Engine<'lab> {
             self.restart_daemon()?;
         }
         self.shell(fault.script)?;
-        if fault.shows == OK || !fault.deeds.is_empty() {
-            // The new container, if it is one.
-            self.wait_until_up();
-        }
         let network = Trouble::make(self.lab, fault.name, fault.deeds);
         trouble.network = Some(network.map_err(|Lacking(why)| why)?);
         Ok(Some(trouble))
