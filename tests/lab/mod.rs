@@ -19,6 +19,8 @@
 //!     // … compare with fault.code; `trouble` heals when dropped
 //! }
 //! ```
+//!
+//! What is wrong on the server itself is made on a real Docker engine: `docker` and `docker_faults`.
 
 #![allow(
     clippy::unwrap_used,
