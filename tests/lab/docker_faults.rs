@@ -1,6 +1,8 @@
 //! The catalogue of the server: what can be wrong with Docker, its rules and the host, made on a
 //! real engine. The client's sockets see the effect; what proves the cause is seen on the server.
 
+use std::time::{Duration, SystemTime};
+
 use sami_proxy::diag::code::Code;
 
 use super::deeds::{Deed, Lacking, Trouble};
@@ -216,7 +218,15 @@ while ($c = $l->accept) { $c->recv($x, 4096); print $c "HTTP/1.1 405 Not Allowed
 ' </dev/null >/dev/null 2>&1; "#
     };
 }
-const NGINX_ENDS: &str = "kill $(cat /run/lab/other)";
+const NGINX_ENDS: &str =
+    "other=$(cat /run/lab/other); kill $other; timeout 15 tail --pid=$other -f /dev/null";
+
+/// Nobody listens on the server itself any more.
+macro_rules! without_docker_proxy {
+    () => {
+        "kill -9 $(pidof docker-proxy); while ss -ltn 'sport = :8080' | grep -q LISTEN; do sleep 0.05; done"
+    };
+}
 
 /// The table of a container's listeners.
 const LISTENERS: &str = "cat /proc/$(docker inspect -f '{{.State.Pid}}' sami-llm-proxy)/net/tcp /proc/$(docker inspect -f '{{.State.Pid}}' sami-llm-proxy)/net/tcp6";
@@ -473,7 +483,8 @@ pub const DOCKER_FAULTS: &[DockerFault] = &[
         concat!(
             serve!("-p 8080:8080 --sysctl net.core.somaxconn=2"),
             "; ",
-            "kill -STOP $(docker inspect -f '{{.State.Pid}}' sami-llm-proxy)"
+            "process=$(docker inspect -f '{{.State.Pid}}' sami-llm-proxy); kill -STOP $process; ",
+            "until grep -q '^State:.T' /proc/$process/status; do sleep 0.05; done"
         ),
         &[(
             "nsenter -n -t $(docker inspect -f '{{.State.Pid}}' sami-llm-proxy) ss -ltn 'sport = :8080'",
@@ -559,14 +570,14 @@ pub const DOCKER_FAULTS: &[DockerFault] = &[
     fault(
         "nat-flushed-without-userland-proxy",
         Code::DockerNatMissing,
-        "iptables -t nat -F; kill -9 $(pidof docker-proxy)",
+        concat!("iptables -t nat -F; ", without_docker_proxy!()),
         &[("iptables -t nat -S", "!DNAT"), ("docker ps", "0.0.0.0:8080->8080/tcp")],
     ),
     // It looks healed in the DOCKER chain, but nothing comes to it.
     fault(
         "nat-half-restored",
         Code::DockerNatMissing,
-        "iptables -t nat -F; docker restart sami-llm-proxy; kill -9 $(pidof docker-proxy)",
+        concat!("iptables -t nat -F; docker restart sami-llm-proxy; ", without_docker_proxy!()),
         &[("iptables -t nat -S DOCKER", "DNAT"), ("iptables -t nat -S PREROUTING", "!-j DOCKER")],
     ),
     fault(
@@ -1004,17 +1015,26 @@ impl<'lab> Engine<'lab> {
 impl DockerTrouble<'_> {
     /// What proves the cause, after the client has looked; `Err` says what does not.
     pub fn check_evidence(&self) -> Result<(), String> {
-        for (script, text) in self.fault.proofs {
-            let shown = self.engine.shell(script)?;
-            let there = match text.strip_prefix('!') {
-                Some(text) => !shown.contains(text),
-                None => shown.contains(text),
-            };
-            if !there {
-                return Err(format!("{}: {script} shows {shown:?}", self.fault.name));
+        for proof in self.fault.proofs {
+            let begun = SystemTime::now();
+            // Log lines and states may come a little after the answer.
+            while let Err(why) = self.check(proof) {
+                if begun.elapsed().unwrap() > Duration::from_secs(5) {
+                    return Err(why);
+                }
+                std::thread::park_timeout(Duration::from_millis(50));
             }
         }
         self.network.as_ref().map_or(Ok(()), Trouble::check_evidence)
+    }
+
+    fn check(&self, (script, text): &(&str, &str)) -> Result<(), String> {
+        let shown = self.engine.shell(script)?;
+        let there = match text.strip_prefix('!') {
+            Some(text) => !shown.contains(text),
+            None => shown.contains(text),
+        };
+        if there { Ok(()) } else { Err(format!("{}: {script} shows {shown:?}", self.fault.name)) }
     }
 
     /// Takes it back; `Err` when the client is not served then.
