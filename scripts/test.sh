@@ -53,7 +53,8 @@ have cc || apt gcc libc6-dev || { echo "a C compiler is missing: apt install gcc
 # network namespaces, for clients that are not on loopback, and foreign proxies for the laboratory
 apt iproute2 iptables tinyproxy squid dante-server >/dev/null || true
 # a Docker engine in one of them, and the firewalls of its server; the command is a package of its own in newer systems
-apt docker.io ufw nftables >/dev/null || true
+have dockerd || apt docker.io >/dev/null || true
+apt ufw nftables >/dev/null || true
 have docker || apt docker-cli >/dev/null || true
 
 step "format" cargo fmt --check
