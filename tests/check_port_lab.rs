@@ -73,6 +73,29 @@ fn what_a_port_check_can_know_of_a_fault_it_tells() {
     all(FAULTS, is_named);
 }
 
+/// Who refuses: the server itself, or a container behind it, or the rule on the way there.
+const REFUSERS: [(&str, bool); 5] = [
+    ("not-published", false),
+    ("host-rejects-reset", true),
+    ("container-refuses", true),
+    ("listens-on-loopback", true),
+    ("listens-on-another-port", true),
+];
+
+#[test]
+fn a_container_that_refuses_is_told_from_the_server() {
+    all(&REFUSERS, |lab, (name, container)| {
+        let fault = Fault::named(name);
+        let Ok(trouble) = lab.inject(fault) else { return Ok(false) };
+        let (report, _) = check(lab, fault.proxy);
+        drop(trouble);
+        let checks = report["checks"].as_array().unwrap();
+        let ladder = checks.iter().find(|check| check["id"] == "ttl-ladder").unwrap();
+        let told = ladder["evidence"]["behind_server"] == *container;
+        if told { Ok(true) } else { Err(format!("{name}: {report:#}")) }
+    });
+}
+
 #[test]
 fn a_healthy_way_is_ok() {
     all(HEALTHY, |lab, variant| {

@@ -123,6 +123,7 @@ separate-from-another-machine = make the same check from another computer, or ov
 separate-provider-console = see in the hosting's control panel whether the server is running with this address, and what its firewall says
 separate-open-any-site = open any site in a browser
 separate-on-the-server = look on the server: docker ps -a && sudo ss -ltnp 'sport = :{ $port }'
+separate-who-listens-inside = look on the server at which address it listens: docker logs sami-llm-proxy 2>&1 | grep listening
 separate-log-of-the-proxy = read the log on the server: docker logs --tail 50 sami-llm-proxy
 separate-more-time = give the same check more time: --timeout 60
 separate-probe-with-tls = ask with TLS: curl -vk https://{ $proxy }/healthz
@@ -146,6 +147,8 @@ fact-round-trip = { $subject }: { $outcome } ({ $times } of { $attempts }), { $m
 fact-sibling-ports = other ports: { $ports }
 fact-sibling = { $ports } { $outcome } ({ $ms } ms)
 fact-ttl-ladder = the answer comes from hop { $hop }
+fact-ttl-ladder-behind = the answer comes from hop { $hop }, behind the server: from a container or the way to it
+fact-ttl-ladder-server = the answer comes from hop { $hop }, the server itself
 fact-ttl-ladder-failed = it could not be told which hop answers
 fact-control-address = { $subject }, where nobody is: { $outcome }
 fact-hello = { $what } answers

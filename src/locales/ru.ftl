@@ -129,6 +129,7 @@ separate-from-another-machine = повторите проверку с друг�
 separate-provider-console = посмотрите в личном кабинете хостинга, включён ли сервер, тот ли у него адрес и что в брандмауэре
 separate-open-any-site = откройте в браузере любой сайт
 separate-on-the-server = посмотрите на сервере: docker ps -a && sudo ss -ltnp 'sport = :{ $port }'
+separate-who-listens-inside = посмотрите на сервере, какой адрес он слушает: docker logs sami-llm-proxy 2>&1 | grep listening
 separate-log-of-the-proxy = посмотрите журнал на сервере: docker logs --tail 50 sami-llm-proxy
 separate-more-time = повторите проверку, дав ей больше времени: --timeout 60
 separate-probe-with-tls = спросите через TLS: curl -vk https://{ $proxy }/healthz
@@ -152,6 +153,8 @@ fact-round-trip = { $subject }: { $outcome } ({ $times } из { $attempts }), { 
 fact-sibling-ports = другие порты: { $ports }
 fact-sibling = { $ports } — { $outcome } ({ $ms } мс)
 fact-ttl-ladder = отвечает узел номер { $hop } на пути
+fact-ttl-ladder-behind = отвечает узел номер { $hop } на пути, он за сервером: это контейнер или путь к нему
+fact-ttl-ladder-server = отвечает узел номер { $hop } на пути, это сам сервер
 fact-ttl-ladder-failed = не удалось понять, какой узел на пути отвечает
 fact-control-address = { $subject }, где никого нет: { $outcome }
 fact-hello = отвечает { $what }

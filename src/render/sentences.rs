@@ -151,7 +151,14 @@ pub(super) fn summary(fact: &Fact, report: &Report, words: &Words) -> String {
         }
         Some(Data::Connects(it)) => siblings(it, words),
         Some(Data::Ladder(it)) => match it.answers_from {
-            Some(hop) => words.text("fact-ttl-ladder", &[("hop", Number(hop.into()))]),
+            Some(hop) => {
+                let id = match it.behind_server {
+                    Some(true) => "fact-ttl-ladder-behind",
+                    Some(false) => "fact-ttl-ladder-server",
+                    None => "fact-ttl-ladder",
+                };
+                words.text(id, &[("hop", Number(hop.into()))])
+            }
             None => words.text("fact-ttl-ladder-failed", &[]),
         },
         Some(Data::Control(it)) => {

@@ -122,6 +122,11 @@ pub struct Ladder {
     /// The largest TTL that was too small.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub silent_up_to: Option<u8>,
+    /// Whether other ports of the address answer from a nearer hop: then the server passes this one
+    /// on, as it does for a container (or its firewall says no on the way there). `None` when none
+    /// of them answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub behind_server: Option<bool>,
     /// Every attempt.
     pub attempts: Vec<Attempt>,
 }

@@ -270,7 +270,8 @@ fn any_data() -> impl Strategy<Value = (CheckId, Data)> {
         attempts()
             .prop_map(|attempts| (CheckId::SiblingPorts, Data::Connects(Connects { attempts }))),
         (any::<Option<u8>>(), attempts()).prop_map(|(answers_from, attempts)| {
-            let ladder = Ladder { answers_from, silent_up_to: None, attempts };
+            let (silent_up_to, behind_server) = (None, None);
+            let ladder = Ladder { answers_from, silent_up_to, behind_server, attempts };
             (CheckId::TtlLadder, Data::Ladder(ladder))
         }),
         any_attempt()

@@ -120,9 +120,16 @@ pub(super) fn port_refused(evidence: &Evidence) -> Option<Suspect> {
     let meant = evidence.subject.ip().is_some() || !evidence.subject.host.contains('.');
     let loopback = attempts.iter().all(|(_, it)| it.address.ip().to_canonical().is_loopback());
     let here = meant && loopback;
+    let behind = ladder.is_some_and(|(_, ladder)| ladder.behind_server == Some(true));
     // Nothing between this machine and itself could refuse in its stead.
     let found = if here {
         suspect(Code::PortRefused, Confidence::Certain, because)
+    } else if behind {
+        // The server was to pass it on, so the port is published.
+        suspect(Code::PortRefused, Confidence::Likely, because)
+            .or(Code::ListenerLoopbackOnly, "separate-who-listens-inside")
+            .or(Code::ListenerOtherPort, "separate-who-listens-inside")
+            .or(Code::PortRejected, "separate-on-the-server")
     } else {
         suspect(Code::PortRefused, Confidence::Likely, because)
             .or(Code::PortRejected, "separate-on-the-server")
