@@ -968,7 +968,7 @@ target-cert-name-long =
     If the server gets the right certificate and you don't, somebody between you and the server is in
     between: encrypt that way as connect-filtered describes. Don't switch off the verification.
 
-clock-skew = the clock is wrong by { $seconds } seconds
+clock-skew = the clock of this computer is wrong by { $span }
 clock-skew-long =
     The clock of your computer or of the server is off by more than five minutes. Then certificates
     of all sites seem "expired" or "not yet valid", keys and sign-ins are refused, and the times in
@@ -1970,6 +1970,30 @@ trick-wanted-name = a tunnel to the site
 trick-split-line = the same, its request cut in two
 trick-wanted-sni = TLS for the site
 trick-other-sni = TLS for another name
+
+span-seconds =
+    { $count ->
+        [one] { $count } second
+       *[other] { $count } seconds
+    }
+span-minutes =
+    { $count ->
+        [one] { $count } minute
+       *[other] { $count } minutes
+    }
+span-hours =
+    { $count ->
+        [one] { $count } hour
+       *[other] { $count } hours
+    }
+span-days =
+    { $count ->
+        [one] { $count } day
+       *[other] { $count } days
+    }
+ended-certificate = { $to }: { $failure } (issued by { $source }, valid from { $min } to { $most })
+fact-stream-bunched = { $times } of { $attempts } pieces of a stream came, but in lumps: up to { $ms } ms late
+argument-span = <time>
 
 waterfall = { $subject }   { $outcome }   { $ms } ms
 waterfall-unit = ms

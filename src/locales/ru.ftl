@@ -972,7 +972,7 @@ target-cert-name-long =
     Если сервер получает правильный сертификат, а вы нет, кто-то стоит между вами и сервером: зашифруйте
     эту часть дороги, как описано в connect-filtered. Проверку не отключайте.
 
-clock-skew = часы врут на { $seconds } с
+clock-skew = часы этого компьютера врут на { $span }
 clock-skew-long =
     Часы вашего компьютера или сервера неверны больше чем на пять минут. Тогда сертификаты всех сайтов
     кажутся «просроченными» или «ещё не действующими», ключи и входы отклоняются, а время в журналах
@@ -1963,6 +1963,34 @@ trick-wanted-name = туннель к сайту
 trick-split-line = то же, запрос разрезан надвое
 trick-wanted-sni = TLS с именем сайта
 trick-other-sni = TLS с другим именем
+
+span-seconds =
+    { $count ->
+        [one] { $count } секунду
+        [few] { $count } секунды
+       *[many] { $count } секунд
+    }
+span-minutes =
+    { $count ->
+        [one] { $count } минуту
+        [few] { $count } минуты
+       *[many] { $count } минут
+    }
+span-hours =
+    { $count ->
+        [one] { $count } час
+        [few] { $count } часа
+       *[many] { $count } часов
+    }
+span-days =
+    { $count ->
+        [one] { $count } день
+        [few] { $count } дня
+       *[many] { $count } дней
+    }
+ended-certificate = { $to }: { $failure } (выдал { $source }, действует с { $min } по { $most })
+fact-stream-bunched = { $times } из { $attempts } частей потока пришли, но комками: с опозданием до { $ms } мс
+argument-span = <время>
 
 waterfall = { $subject }   { $outcome }   { $ms } мс
 waterfall-unit = мс

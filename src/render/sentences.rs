@@ -54,6 +54,9 @@ pub(super) fn cause(report: &Report, suspect: &Suspect, words: &Words) -> String
     let mut all = vec![("what", Text(&what))];
     all.extend(suspect.arguments.iter().map(|(name, value)| (*name, Text(value))));
     all.extend([("host", Text(&subject.host)), ("port", Text(&port)), ("proxy", Text(&proxy))]);
+    let seconds = suspect.arguments.get("seconds").and_then(|it| it.parse().ok());
+    let span = seconds.map(|it| span(it, words)).unwrap_or_default();
+    all.push(("span", Text(&span)));
     let untold = hello.is_none_or(|it| it.speaks.is_none());
     let reached = reached(report);
     let sites = count(reached.len());
@@ -67,7 +70,20 @@ pub(super) fn cause(report: &Report, suspect: &Suspect, words: &Words) -> String
         (Code::Ok, Command::CheckPort) if untold => words.text("ok-untold", &all),
         _ => words.summary(suspect.code, &all),
     };
-    sentence(&text, &[&subject.host, &proxy])
+    // A name keeps its small letter.
+    let given = suspect.arguments.values().map(String::as_str);
+    sentence(&text, &given.chain([subject.host.as_str(), &proxy]).collect::<Vec<_>>())
+}
+
+/// So many seconds in the largest unit that they fill.
+fn span(seconds: u64, words: &Words) -> String {
+    let (id, unit) = match seconds {
+        0..=119 => ("span-seconds", 1),
+        120..=7_199 => ("span-minutes", 60),
+        7_200..=172_799 => ("span-hours", 3_600),
+        _ => ("span-days", 86_400),
+    };
+    words.text(id, &[("count", Number(seconds / unit))])
 }
 
 /// The targets that answered through the proxy, each once.

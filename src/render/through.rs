@@ -3,8 +3,8 @@
 use super::sentences::{count, ms, named};
 use super::words::{Arg, Words};
 use crate::diag::fact::{
-    CheckId, Client, Direction, End, Fact, Failure, Far, Health, Idle, Journey, Stage, Streaming,
-    Transfer, Trial, Trials, Trip,
+    CheckId, Client, Direction, End, Fact, Failure, Far, Health, How, Idle, Journey, Stage,
+    Streaming, Transfer, Trial, Trials, Trip,
 };
 
 use Arg::{Number, Text};
@@ -45,7 +45,15 @@ pub(super) fn streamed(it: &Streaming, words: &Words) -> String {
         ("ms", Text(&late)),
         ("outcome", Text(&outcome)),
     ];
-    words.text(if it.end == End::Answered { "fact-stream" } else { "fact-stream-ended" }, &all)
+    let id = match it.end {
+        // What came in time is within the next interval.
+        End::Answered if it.latest_ms().unwrap_or_default() < it.interval_ms => "fact-stream",
+        End::Answered => "fact-stream-bunched",
+        End::Closed | End::Reset | End::Silent | End::NoConnection | End::Unfinished => {
+            "fact-stream-ended"
+        }
+    };
+    words.text(id, &all)
 }
 
 /// A tunnel that was silent.
@@ -140,6 +148,19 @@ fn failed(failure: &Failure, trip: &Trip, words: &Words) -> String {
         return words.text(if why.is_empty() { "ended-denied" } else { "ended-denied-why" }, &all);
     }
     let how = named("how", failure.how, words);
+    let of_proxy = failure.stage == Stage::ProxyTls;
+    let shown = if of_proxy { &trip.proxy_certificate } else { &trip.certificate }.as_ref();
+    if let Some(it) = shown.filter(|_| failure.how == How::Certificate) {
+        let (from, until) = (date(it.not_before), date(it.not_after));
+        let all = [
+            ("to", Text(&stage)),
+            ("failure", Text(&how)),
+            ("source", Text(&it.issuer)),
+            ("min", Text(&from)),
+            ("most", Text(&until)),
+        ];
+        return words.text("ended-certificate", &all);
+    }
     words.text("ended-failed", &[("failure", Text(&how)), ("to", Text(&stage))])
 }
 
@@ -155,7 +176,43 @@ pub(super) fn applied(it: &Client, words: &Words) -> String {
     words.text("fact-ordinary-client", &all)
 }
 
+/// The day of a moment in seconds since 1970, `2026-11-21`. The civil calendar repeats every 400
+/// years, which are 146,097 days; a year is counted from March, so that a leap day is its last.
+fn date(seconds: i64) -> String {
+    let days = seconds.div_euclid(86_400) + 719_468;
+    let (era, day) = (days.div_euclid(146_097), days.rem_euclid(146_097));
+    let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * day + 2) / 153;
+    let day = day - (153 * month + 2) / 5 + 1;
+    let month = if month < 10 { month + 3 } else { month - 9 };
+    let year = year + era * 400 + i64::from(month <= 2);
+    format!("{year:04}-{month:02}-{day:02}")
+}
+
 /// Whole kilobytes (1024), at least one where there is anything.
 fn kilobytes(bytes: u64) -> String {
     bytes.div_ceil(1024).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::date;
+
+    #[test]
+    fn days_are_those_of_the_calendar() {
+        for (seconds, expected) in [
+            (0, "1970-01-01"),
+            (-1, "1969-12-31"),
+            (951_782_400, "2000-02-29"),
+            (951_868_800, "2000-03-01"),
+            (1_795_268_180, "2026-11-21"),
+            (4_070_908_800, "2099-01-01"),
+            (4_107_456_000, "2100-02-28"),
+            (4_107_542_400, "2100-03-01"),
+        ] {
+            assert_eq!(date(seconds), expected, "{seconds}");
+        }
+        assert!(date(i64::MAX / 2).len() > 10 && date(i64::MIN / 2).len() > 10);
+    }
 }

@@ -100,7 +100,8 @@ pub const ARGUMENTS: &[&str] = &[
     "status",
     // who signed a certificate
     "issuer",
-    // quantities
+    // quantities; a span is so many seconds in a unit that suits
+    "span",
     "seconds",
     "kilobytes",
     "bytes",
@@ -283,6 +284,7 @@ mod tests {
         "ok-",
         "progress-",
         "separate-",
+        "span-",
         "speaks-",
         "unexplained",
         "waterfall",
