@@ -101,7 +101,8 @@ fn probe() -> Command {
     Command::new(PROBE)
         .about("Does a proxy work end to end, how fast, and for which services")
         .after_help(PROBE_EXIT_CODES)
-        .arg(Arg::new(PROXY).value_name("PROXY").help(
+        // More than one is our error and not clap's, which would repeat it with its password.
+        .arg(Arg::new(PROXY).value_name("PROXY").num_args(0..).help(
             "HOST:PORT, http://…, https://… or socks5://…, with USER:PASSWORD@ if it wants them",
         ))
         .arg(

@@ -46,6 +46,10 @@ fn subjects(flags: Flags<'_>) -> Result<Vec<Subject>, String> {
     let family = examine::family(flags)?;
     let mut subjects: Vec<Subject> = Vec::new();
     for text in given {
+        if text.contains('@') {
+            // It is not repeated: it may hold a password.
+            return Err("check-port needs HOST:PORT, without user and password".to_owned());
+        }
         let target = Target::from_authority(text)
             .map_err(|error| format!("{}: {error}; write HOST:PORT", text.escape_debug()))?;
         let subject = examine::subject(&target, family)?;

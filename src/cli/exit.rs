@@ -6,6 +6,7 @@ use std::fmt::Display;
 use std::process::ExitCode;
 
 use crate::config::ConfigError;
+use crate::render::words::tame;
 
 /// A problem was found: not healthy.
 pub(super) const PROBLEM: u8 = 1;
@@ -22,13 +23,18 @@ pub(super) fn usage(error: &clap::Error) -> ExitCode {
         drop(error.print());
         return ExitCode::SUCCESS;
     }
-    // What is wrong, and what would be right; not the usage of the whole command.
+    // What is wrong, and what would be right; not the usage of the whole command, nor how a value
+    // that begins like a flag is written, for no value of ours does.
     let text = error.render().to_string();
     let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
     let wrong = lines.next().unwrap_or("error: bad usage");
-    match lines.find(|line| line.starts_with("[possible values") || line.starts_with("tip:")) {
-        Some(right) => eprintln!("{wrong} {right}"),
-        None => eprintln!("{wrong}"),
+    let tells = |line: &&str| {
+        line.starts_with("[possible values")
+            || (line.starts_with("tip:") && !line.starts_with("tip: to pass"))
+    };
+    match lines.find(tells) {
+        Some(right) => eprintln!("{} {}", tame(wrong), tame(right)),
+        None => eprintln!("{}", tame(wrong)),
     }
     ExitCode::from(USAGE)
 }
@@ -44,8 +50,8 @@ pub(super) fn config(error: &ConfigError) -> ExitCode {
     line(error, USAGE)
 }
 
-/// One line and a code.
+/// One line and a code; what the user typed and we repeat makes no second one.
 pub(super) fn line(error: impl Display, code: u8) -> ExitCode {
-    eprintln!("error: {error}");
+    eprintln!("error: {}", tame(&error.to_string()));
     ExitCode::from(code)
 }

@@ -3,11 +3,12 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
+use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
 use super::args::{self, Flags};
-use super::{examine, exit, proxy_url};
+use super::{examine, exit, proxy_url, text_file};
 use crate::diag::ask::Ask;
 use crate::diag::evidence::{Asked, Command, Credentials, Evidence, Scheme};
 use crate::net::pin::Pin;
@@ -60,13 +61,7 @@ const LIVE: [&str; 11] = [
 ];
 
 fn request(flags: Flags<'_>) -> Result<(Ask, Duration), String> {
-    let Some(text) = flags.one(args::PROXY) else {
-        return Err(
-            "probe needs a proxy, such as 81.85.76.160:8080 or https://USER:PASSWORD@HOST:PORT"
-                .to_owned(),
-        );
-    };
-    let mut url = proxy_url::parse(text)?;
+    let mut url = proxy_url::parse(proxy(flags)?)?;
     if let Some(login) = flags.one(args::USER) {
         if url.login.is_some() {
             return Err("--user, and a user in the proxy's URL: give one of them".to_owned());
@@ -99,6 +94,19 @@ fn request(flags: Flags<'_>) -> Result<(Ask, Duration), String> {
     Ok((Ask { subject, asked, login: url.login, roots, pin }, budget))
 }
 
+fn proxy(flags: Flags<'_>) -> Result<&str, String> {
+    let mut given = flags.many(args::PROXY);
+    match (given.next(), given.next()) {
+        (Some(one), None) => Ok(one),
+        (None, _) => {
+            let example = "81.85.76.160:8080 or https://USER:PASSWORD@HOST:PORT";
+            Err(format!("probe needs a proxy, such as {example}"))
+        }
+        // They are not repeated: they may hold passwords.
+        (Some(_), Some(_)) => Err("probe takes one proxy; --target is for what to reach".to_owned()),
+    }
+}
+
 fn targets(flags: Flags<'_>) -> Result<Vec<String>, String> {
     let mut all: Vec<String> = Vec::new();
     for text in flags.many(args::TARGET) {
@@ -121,6 +129,9 @@ fn target(text: &str) -> Result<String, String> {
     let wrong = |why: &str| format!("--target {}: {why}", text.escape_debug());
     let (scheme, rest) = text.split_once("://").unwrap_or(("https", text));
     let scheme = scheme.to_ascii_lowercase();
+    if ["http:", "https:"].iter().any(|it| rest.to_ascii_lowercase().starts_with(it)) {
+        return Err(wrong("after the scheme comes ://"));
+    }
     if scheme != "http" && scheme != "https" {
         return Err(wrong("not http:// or https://"));
     }
@@ -174,7 +185,16 @@ fn budget(flags: Flags<'_>, idle_s: Option<u64>) -> Result<Duration, String> {
 /// The certificates of a PEM file.
 fn roots(file: &str) -> Result<Vec<CertificateDer<'static>>, String> {
     let wrong = |why: &dyn std::fmt::Display| format!("--ca {file}: {why}");
-    let all = CertificateDer::pem_file_iter(file).map_err(|error| wrong(&error))?;
-    let all: Vec<_> = all.collect::<Result<_, _>>().map_err(|error| wrong(&error))?;
-    if all.is_empty() { Err(wrong(&"there is no certificate in it")) } else { Ok(all) }
+    let text = text_file::read(file.as_ref()).map_err(|error| wrong(&error))?;
+    let all: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(text.as_bytes()).collect();
+    let all = all.map_err(|_| wrong(&"this is no PEM file"))?;
+    if all.is_empty() {
+        return Err(wrong(&"there is no certificate in it (it must be in PEM form)"));
+    }
+    let mut store = RootCertStore::empty();
+    for (number, certificate) in (1..).zip(&all) {
+        let good = store.add(certificate.clone());
+        good.map_err(|_| wrong(&format!("certificate {number} in it is malformed")))?;
+    }
+    Ok(all)
 }
