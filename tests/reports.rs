@@ -9,9 +9,12 @@
     reason = "test code"
 )]
 
+mod common;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use common::schema;
 use sami_proxy::diag::code::Code;
 use sami_proxy::diag::diagnosis::diagnose;
 use sami_proxy::diag::evidence::{Asked, Evidence};
@@ -266,16 +269,15 @@ fn what_a_document_holds_can_be_diagnosed_again() {
 
 #[test]
 fn documents_have_the_form_of_the_schema() {
-    let text = fs::read_to_string(root().join("report.schema.json")).unwrap();
-    let schema: Value = serde_json::from_str(&text).unwrap();
+    let schema = schema::of_reports();
     let reports: Vec<_> = cases().into_iter().map(|(.., it)| Report::new(it)).collect();
     for report in &reports {
-        valid(&schema, &schema, &json::document(report, COMMAND, &english()), "$").unwrap();
+        schema::check(&schema, &json::document(report, COMMAND, &english())).unwrap();
     }
-    valid(&schema, &schema, &json::documents(&reports, COMMAND, &english()), "$").unwrap();
+    schema::check(&schema, &json::documents(&reports, COMMAND, &english())).unwrap();
     let subject = reports[0].evidence.subject.clone();
     let nothing = Report::new(Evidence::new(subject, Asked::default()));
-    valid(&schema, &schema, &json::document(&nothing, COMMAND, &english()), "$").unwrap();
+    schema::check(&schema, &json::document(&nothing, COMMAND, &english())).unwrap();
     // And the schema does refuse.
     let good = json::document(&reports[0], COMMAND, &english());
     for (key, bad) in [
@@ -287,84 +289,11 @@ fn documents_have_the_form_of_the_schema() {
     ] {
         let mut broken = good.clone();
         broken.as_object_mut().unwrap().insert(key.to_owned(), bad);
-        assert!(valid(&schema, &schema, &broken, "$").is_err(), "{key}");
+        assert!(schema::check(&schema, &broken).is_err(), "{key}");
     }
     for key in ["verdict", "path", "not_checked", "timings"] {
         let mut broken = good.clone();
         broken.as_object_mut().unwrap().remove(key);
-        assert!(valid(&schema, &schema, &broken, "$").is_err(), "{key}");
-    }
-}
-
-/// As much of JSON Schema as our schema uses; a word that it does not know is an error.
-fn valid(root: &Value, schema: &Value, value: &Value, at: &str) -> Result<(), String> {
-    for (word, rule) in schema.as_object().ok_or(format!("{at}: no schema"))? {
-        let good = match word.as_str() {
-            "$schema" | "$id" | "$defs" | "title" | "description" => true,
-            "$ref" => {
-                let name = rule.as_str().unwrap().strip_prefix("#/$defs/").unwrap();
-                valid(root, &root["$defs"][name], value, at)?;
-                true
-            }
-            "type" => match rule.as_array() {
-                Some(kinds) => kinds.iter().any(|kind| is(value, kind)),
-                None => is(value, rule),
-            },
-            "const" => rule == value,
-            "enum" => rule.as_array().unwrap().contains(value),
-            "minimum" => value.as_f64().is_none_or(|it| it >= rule.as_f64().unwrap()),
-            "pattern" => {
-                assert_eq!(rule, "^c[0-9]+$", "the only pattern there is");
-                let digits = value.as_str().and_then(|it| it.strip_prefix('c')).unwrap_or("");
-                !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())
-            }
-            "required" => rule.as_array().unwrap().iter().all(|key| {
-                value.as_object().is_none_or(|it| it.contains_key(key.as_str().unwrap()))
-            }),
-            "properties" => {
-                for (key, rule) in rule.as_object().unwrap() {
-                    if let Some(inner) = value.get(key) {
-                        valid(root, rule, inner, &format!("{at}.{key}"))?;
-                    }
-                }
-                true
-            }
-            "additionalProperties" => {
-                assert_eq!(rule, false);
-                let known = schema["properties"].as_object().unwrap();
-                value.as_object().is_none_or(|it| it.keys().all(|key| known.contains_key(key)))
-            }
-            "items" => {
-                for (number, inner) in value.as_array().into_iter().flatten().enumerate() {
-                    valid(root, rule, inner, &format!("{at}[{number}]"))?;
-                }
-                true
-            }
-            "oneOf" => {
-                let all = rule.as_array().unwrap();
-                let results: Vec<_> = all.iter().map(|it| valid(root, it, value, at)).collect();
-                if results.iter().filter(|it| it.is_ok()).count() != 1 {
-                    return Err(format!("{at}: not one of {results:?}"));
-                }
-                true
-            }
-            unknown => return Err(format!("{at}: the schema has {unknown}")),
-        };
-        if !good {
-            return Err(format!("{at}: {word} {rule} forbids {value}"));
-        }
-    }
-    Ok(())
-}
-
-fn is(value: &Value, kind: &Value) -> bool {
-    match kind.as_str().unwrap() {
-        "object" => value.is_object(),
-        "array" => value.is_array(),
-        "string" => value.is_string(),
-        "integer" => value.is_i64() || value.is_u64(),
-        "boolean" => value.is_boolean(),
-        "null" => value.is_null(),
-        other => panic!("{other}"),
+        assert!(schema::check(&schema, &broken).is_err(), "{key}");
     }
 }

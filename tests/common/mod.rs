@@ -13,7 +13,9 @@
 
 pub mod dns;
 pub mod doors;
+pub mod ends;
 pub mod process;
+pub mod schema;
 
 use std::io::Write;
 use std::net::SocketAddr;
