@@ -103,7 +103,9 @@ fn proxy(flags: Flags<'_>) -> Result<&str, String> {
             Err(format!("probe needs a proxy, such as {example}"))
         }
         // They are not repeated: they may hold passwords.
-        (Some(_), Some(_)) => Err("probe takes one proxy; --target is for what to reach".to_owned()),
+        (Some(_), Some(_)) => {
+            Err("probe takes one proxy; --target is for what to reach".to_owned())
+        }
     }
 }
 

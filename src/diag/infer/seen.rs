@@ -6,7 +6,7 @@ use super::{Confidence, Suspect, suspect};
 use crate::diag::code::{Code, Severity};
 use crate::diag::evidence::Evidence;
 use crate::diag::fact::{
-    Answer, CheckId, Failure, Health, How, Journey, Lap, Reference, Stage, Trip,
+    Answer, CheckId, Failure, Health, How, Journey, Reference, Stage, Trip,
 };
 
 /// More targets than this are not named in a sentence.
@@ -42,9 +42,12 @@ impl<'e> Seen<'e> {
     }
 
     /// Whether the proxy, if there is one, had a connection to the target.
+    ///
+    /// Who waits for the answer to a plain request does not know that: only a tunnel says so.
     pub(super) fn got_beyond(&self) -> bool {
-        let after = |stage: Stage| stage > Stage::Proxy;
-        self.trip.answer.is_some() || self.trip.laps.iter().any(|Lap { stage, .. }| after(*stage))
+        let any = |is: fn(Stage) -> bool| self.trip.laps.iter().any(|lap| is(lap.stage));
+        let told = self.check == CheckId::Direct || any(|it| it == Stage::Proxy);
+        self.trip.answer.is_some() || (told && any(|it| it > Stage::Proxy))
     }
 
     /// The host, and its port when it is not the usual one.
