@@ -11,7 +11,9 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::Output;
 
 use common::LIMIT;
+use common::ends::{Answer, Ends};
 use common::process::{Serve, blocking_exchange};
+use common::schema;
 use sami_proxy::diag::report::Report;
 use sami_proxy::render::json;
 use sami_proxy::render::words::{Lang, Words};
@@ -26,9 +28,16 @@ fn parts(output: Output) -> (i32, String, String) {
 
 /// Runs `check-port --json`.
 fn check(wine: &Wine, arguments: &[&str]) -> (i32, Value) {
-    let (code, out, err) = parts(wine.run(&[&["check-port", "--json"], arguments].concat()));
+    told(wine, "check-port", arguments)
+}
+
+/// Runs `command --json`.
+fn told(wine: &Wine, command: &str, arguments: &[&str]) -> (i32, Value) {
+    let (code, out, err) = parts(wine.run(&[&[command, "--json"], arguments].concat()));
     assert_eq!(err, "", "{arguments:?}");
-    (code, serde_json::from_str(&out).unwrap())
+    let document = serde_json::from_str(&out).unwrap();
+    schema::check(&schema::of_reports(), &document).unwrap();
+    (code, document)
 }
 
 fn evidence<'d>(document: &'d Value, id: &str) -> &'d Value {
@@ -143,6 +152,71 @@ fn a_healthy_proxy_is_found_healthy() {
     assert!(code == 0 && out.starts_with("✓ OK "), "{out}");
     let (code, ..) = parts(wine.run(&["healthcheck", "--listen", &address]));
     assert_eq!(code, 0);
+}
+
+#[test]
+fn a_proxy_is_probed_from_end_to_end() {
+    let Some(wine) = Wine::new() else { return };
+    let ends = Ends::new();
+    let proxy = ends.serve(&[]);
+    let (address, target) = (proxy.address.to_string(), ends.https(Answer::Well));
+    let ca = windows_path(ends.file("authority.pem").as_ref());
+    let common = [address.as_str(), "--target", &target, "--ca", &ca];
+    let (code, document) = told(wine, "probe", &common);
+    assert_eq!((code, &document["verdict"]["code"]), (0, &"ok".into()), "{document:#}");
+    assert_eq!(document["warnings"], Value::Array(Vec::new()), "{document:#}");
+    for id in ["link-down", "link-up", "stream", "trials", "through-proxy", "ordinary-client"] {
+        let checks = document["checks"].as_array().unwrap();
+        let check = checks.iter().find(|it| it["id"] == id).unwrap();
+        assert_eq!(check["status"], "ok", "{check:#}");
+    }
+    // Linux makes the same document of what Windows has measured.
+    let saved = json::evidence(&document).unwrap().remove(0);
+    assert_eq!(json::document(&Report::new(saved), "probe", &Words::new(Lang::En)), document);
+    // And Windows of what it has saved in the encoding of PowerShell.
+    let file = wine.folder().join("probe.json");
+    std::fs::write(&file, utf16(&format!("{document:#}\n"))).unwrap();
+    assert_eq!(told(wine, "probe", &["--from", &windows_path(&file)]), (0, document));
+    let (code, out, err) =
+        parts(wine.run(&[&["probe"], &common[..], &["--lang", "ru", "--idle", "1"]].concat()));
+    assert_eq!((code, err.as_str()), (0, ""), "{out}");
+    for words in ["✓ ХОРОШО", "первый байт", "███", &target] {
+        assert!(out.contains(words), "{words}: {out}");
+    }
+}
+
+#[test]
+fn what_is_wrong_with_a_proxy_is_the_same_as_on_linux() {
+    let Some(wine) = Wine::new() else { return };
+    let ends = Ends::new();
+    let target = ends.http(Answer::Well);
+    let locked = ends.serve(&["--auth", "sami:p@ss:w/rd"]);
+    let web = answering(
+        "HTTP/1.1 405 No\r\nServer: nginx\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
+    );
+    let locked_at = locked.address;
+    for (proxy, code, exit) in [
+        (closed().to_string(), "port-refused", 1),
+        (web.to_string(), "not-a-proxy", 1),
+        (locked_at.to_string(), "proxy-auth-required", 1),
+        (format!("http://sami:wr0ngw0rd@{locked_at}"), "proxy-auth-rejected", 1),
+        (format!("socks5://sami:wr0ngw0rd@{locked_at}"), "proxy-auth-rejected", 1),
+        (format!("http://sami:p%40ss%3Aw%2Frd@{locked_at}"), "ok", 0),
+        (format!("socks5://sami:p%40ss%3Aw%2Frd@{locked_at}"), "ok", 0),
+    ] {
+        let arguments = [proxy.as_str(), "--target", &target];
+        let (found, document) = told(wine, "probe", &arguments);
+        assert_eq!((found, &document["verdict"]["code"]), (exit, &code.into()), "{document:#}");
+        let text = document.to_string();
+        assert!(!text.contains("wr0ngw0rd") && !text.contains("p@ss"), "{text}");
+        let here = common::process::run(&[&["probe", "--json"], &arguments[..]].concat());
+        assert_eq!(here.status.code(), Some(exit));
+        let here: Value = serde_json::from_slice(&here.stdout).unwrap();
+        assert_eq!(here["verdict"]["code"], code, "{here:#}");
+    }
+    let (code, out, err) = parts(wine.run(&["probe", "http://u:geheim@h:1", "http://h:2"]));
+    assert_eq!((code, out.as_str(), err.lines().count()), (2, "", 1), "{err}");
+    assert!(!err.contains("geheim"), "{err}");
 }
 
 #[test]

@@ -266,33 +266,38 @@ fn store(given: &[CertificateDer<'static>]) -> Option<Arc<dyn ServerCertVerifier
 ///
 /// # Errors
 ///
-/// The system trusts nobody, or a root is malformed.
+/// The system trusts nobody, and nobody else is given.
 pub fn ordinary(
     roots: &[CertificateDer<'static>],
     pin: Option<Pin>,
 ) -> Result<ClientConfig, Error> {
-    let system = SystemVerifier::new_with_extra_roots(roots.iter().cloned(), ring());
-    let verifier: Arc<dyn ServerCertVerifier> = match (pin, system) {
-        (Some(pin), system) => Arc::new(Either { first: pin.verifier(), second: system.ok() }),
-        (None, system) => Arc::new(system?),
-    };
+    let pinned = pin.map(|pin| -> Arc<dyn ServerCertVerifier> { pin.verifier() });
+    // Beside the system's and not in it: the Windows of Wine can't extend its own.
+    let given = store(roots).filter(|_| !roots.is_empty());
+    let mut all: Vec<_> = pinned.into_iter().chain(given).collect();
+    match SystemVerifier::new(ring()) {
+        Ok(system) => all.push(Arc::new(system)),
+        Err(error) if all.is_empty() => return Err(error),
+        Err(_) => {}
+    }
+    let algorithms = ring().signature_verification_algorithms;
     let builder = ClientConfig::builder_with_provider(ring())
         .with_safe_default_protocol_versions()?
         .dangerous()
-        .with_custom_certificate_verifier(verifier);
+        .with_custom_certificate_verifier(Arc::new(AnyOf { all, algorithms }));
     let mut config = builder.with_no_client_auth();
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(config)
 }
 
-/// Trusts whom one of both trusts.
+/// Trusts whom one of them trusts; else the last one says why not.
 #[derive(Debug)]
-struct Either {
-    first: Arc<dyn ServerCertVerifier>,
-    second: Option<SystemVerifier>,
+struct AnyOf {
+    all: Vec<Arc<dyn ServerCertVerifier>>,
+    algorithms: WebPkiSupportedAlgorithms,
 }
 
-impl ServerCertVerifier for Either {
+impl ServerCertVerifier for AnyOf {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -301,11 +306,14 @@ impl ServerCertVerifier for Either {
         ocsp: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        let by_first = self.first.verify_server_cert(end_entity, intermediates, name, ocsp, now);
-        match (by_first, &self.second) {
-            (Err(_), Some(it)) => it.verify_server_cert(end_entity, intermediates, name, ocsp, now),
-            (verdict, _) => verdict,
+        let mut verdict = Err(Error::InvalidCertificate(CertificateError::UnknownIssuer));
+        for one in &self.all {
+            verdict = one.verify_server_cert(end_entity, intermediates, name, ocsp, now);
+            if verdict.is_ok() {
+                break;
+            }
         }
+        verdict
     }
 
     fn verify_tls12_signature(
@@ -314,7 +322,7 @@ impl ServerCertVerifier for Either {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.first.verify_tls12_signature(message, certificate, signed)
+        verify_tls12_signature(message, certificate, signed, &self.algorithms)
     }
 
     fn verify_tls13_signature(
@@ -323,11 +331,11 @@ impl ServerCertVerifier for Either {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.first.verify_tls13_signature(message, certificate, signed)
+        verify_tls13_signature(message, certificate, signed, &self.algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.first.supported_verify_schemes()
+        self.algorithms.supported_schemes()
     }
 }
 

@@ -5,9 +5,7 @@ use std::collections::BTreeSet;
 use super::{Confidence, Suspect, suspect};
 use crate::diag::code::{Code, Severity};
 use crate::diag::evidence::Evidence;
-use crate::diag::fact::{
-    Answer, CheckId, Failure, Health, How, Journey, Reference, Stage, Trip,
-};
+use crate::diag::fact::{Answer, CheckId, Failure, Health, How, Journey, Reference, Stage, Trip};
 
 /// More targets than this are not named in a sentence.
 const MOST_NAMED: usize = 3;
