@@ -100,6 +100,7 @@ fn probe() -> Command {
     };
     Command::new(PROBE)
         .about("Does a proxy work end to end, how fast, and for which services")
+        .override_usage("sami-proxy probe [OPTIONS] PROXY")
         .after_help(PROBE_EXIT_CODES)
         // More than one is our error and not clap's, which would repeat it with its password.
         .arg(Arg::new(PROXY).value_name("PROXY").num_args(0..).help(
