@@ -16,7 +16,7 @@ use std::time::{Duration, SystemTime};
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use common::ends::{Answer, Ends, foreign_proxy};
+use common::ends::{Answer, Ends, foreign_proxy, plain};
 use common::process::{Serve, command, run};
 use common::schema;
 use serde_json::Value;
@@ -165,21 +165,21 @@ fn several_targets_are_reached_at_once() {
     let ends = Ends::new();
     let proxy = ends.serve(&[]);
     let (address, ca) = (proxy.address.to_string(), ends.file("authority.pem"));
-    let (secure, plain) = (ends.https(Answer::Well), ends.http(Answer::Well));
-    let deep = format!("{plain}a/b?c=%20d");
-    let targets = ["--target", &secure, "--target", &plain, "--target", &deep, "--target", &plain];
+    let (secure, clear) = (ends.https(Answer::Well), plain(Answer::Well));
+    let deep = format!("{clear}a/b?c=%20d");
+    let targets = ["--target", &secure, "--target", &clear, "--target", &deep, "--target", &clear];
     let seen = probe(&[&[address.as_str(), "--ca", &ca][..], &targets].concat());
     seen.is_well();
     let reached: Vec<_> = seen.checks("through-proxy");
     let named: Vec<_> = reached.iter().map(|it| &it["evidence"]["target"]).collect();
-    assert_eq!(named, [&secure, &plain, &deep]);
+    assert_eq!(named, [&secure, &clear, &deep]);
     let text = told(&[&[address.as_str(), "--ca", &ca][..], &targets].concat());
     assert!(
-        [&secure, &plain, &deep].iter().all(|it| text.contains(&format!("  {it}   200"))),
+        [&secure, &clear, &deep].iter().all(|it| text.contains(&format!("  {it}   200"))),
         "{text}"
     );
     // One that is not there makes it no success.
-    let gone = ["--target", &plain, "--target", "http://127.0.0.1:1/"];
+    let gone = ["--target", &clear, "--target", "http://127.0.0.1:1/"];
     let seen = probe(&[&[address.as_str()][..], &gone].concat());
     seen.is("target-refused", 1);
 }
@@ -202,7 +202,7 @@ fn is_secret(output: &Output, password: &str, arguments: &[&str]) {
 fn passwords_with_any_characters_are_told_to_the_proxy_and_to_nobody_else() {
     let ends = Ends::new();
     let proxy = ends.serve(&["--auth", &format!("sami:{PASSWORD}")]);
-    let (address, target) = (proxy.address, ends.http(Answer::Well));
+    let (address, target) = (proxy.address, plain(Answer::Well));
     let (wrong, twice) = ("wr%40ngwr0ng", "p%2540ss%253Aw%2Frd%231%25");
     for (url, user, code, exit) in [
         (format!("http://sami:{ENCODED}@{address}"), None, "ok", 0),
@@ -319,12 +319,12 @@ fn a_saved_report_comes_to_the_same_without_a_network() {
     let (address, ca) = (proxy.address.to_string(), ends.file("authority.pem"));
     let odd = format!("http://sami:s3cret%w0rd@{address}");
     let right = format!("http://sami:s3cretw0rd@{address}");
-    let (secure, plain) = (ends.https(Answer::Well), ends.http(Answer::Well));
+    let (secure, clear) = (ends.https(Answer::Well), plain(Answer::Well));
     let file = ends.file("report.json");
     for arguments in [
         vec![right.as_str(), "--target", &secure, "--ca", &ca, "-n", "3"],
-        vec![odd.as_str(), "--target", &plain],
-        vec![address.as_str(), "--target", &plain],
+        vec![odd.as_str(), "--target", &clear],
+        vec![address.as_str(), "--target", &clear],
         vec!["127.0.0.1:1"],
     ] {
         let live = probe(&arguments);
@@ -351,7 +351,7 @@ fn a_saved_report_comes_to_the_same_without_a_network() {
 fn the_variables_of_the_system_do_not_lead_elsewhere() {
     let ends = Ends::new();
     let proxy = ends.serve(&[]);
-    let (address, target) = (proxy.address.to_string(), ends.http(Answer::Well));
+    let (address, target) = (proxy.address.to_string(), plain(Answer::Well));
     let mut command = command(&["probe", &address, "--target", &target, "--json"]);
     for name in ["http_proxy", "HTTPS_PROXY", "ALL_PROXY"] {
         command.env(name, "http://127.0.0.1:1");

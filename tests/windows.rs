@@ -11,7 +11,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::Output;
 
 use common::LIMIT;
-use common::ends::{Answer, Ends};
+use common::ends::{Answer, Ends, plain};
 use common::process::{Serve, blocking_exchange};
 use common::schema;
 use sami_proxy::diag::report::Report;
@@ -180,7 +180,7 @@ fn a_proxy_is_probed_from_end_to_end() {
     let (code, out, err) =
         parts(wine.run(&[&["probe"], &common[..], &["--lang", "ru", "--idle", "1"]].concat()));
     assert_eq!((code, err.as_str()), (0, ""), "{out}");
-    for words in ["✓ ХОРОШО", "первый байт", "███", &target] {
+    for words in ["✓ ВСЁ В ПОРЯДКЕ", "первый байт", "███", &target] {
         assert!(out.contains(words), "{words}: {out}");
     }
 }
@@ -189,7 +189,7 @@ fn a_proxy_is_probed_from_end_to_end() {
 fn what_is_wrong_with_a_proxy_is_the_same_as_on_linux() {
     let Some(wine) = Wine::new() else { return };
     let ends = Ends::new();
-    let target = ends.http(Answer::Well);
+    let target = plain(Answer::Well);
     let locked = ends.serve(&["--auth", "sami:p@ss:w/rd"]);
     let web = answering(
         "HTTP/1.1 405 No\r\nServer: nginx\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",

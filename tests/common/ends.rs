@@ -74,12 +74,6 @@ impl Ends {
         Serve::start(&[&["--allow-private", "--dns", &self.dns], flags].concat())
     }
 
-    /// The URL of a web server in the clear.
-    pub fn http(&self, answer: Answer) -> String {
-        let address = listen(move |mut stream| drop(web(&mut stream, answer)));
-        format!("http://{address}/")
-    }
-
     /// The URL of a web server in TLS.
     pub fn https(&self, answer: Answer) -> String {
         let tls = Arc::clone(&self.tls);
@@ -93,6 +87,12 @@ impl Ends {
         });
         format!("https://localhost:{}/", address.port())
     }
+}
+
+/// The URL of a web server in the clear.
+pub fn plain(answer: Answer) -> String {
+    let address = listen(move |mut stream| drop(web(&mut stream, answer)));
+    format!("http://{address}/")
 }
 
 /// A server on a free port of loopback that hands every connection to `serve`, each on a thread of its
@@ -115,9 +115,9 @@ fn names_of_this_machine() -> SocketAddr {
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     let address = socket.local_addr().unwrap();
     std::thread::spawn(move || {
-        let here = |_: &str, kind: RecordType, _: usize| match kind {
-            RecordType::A => Say::Addresses(vec![Ipv4Addr::LOCALHOST.into()], 60),
-            _ => Say::Addresses(Vec::new(), 60),
+        let here = |_: &str, kind: RecordType, _: usize| {
+            let four = kind == RecordType::A;
+            Say::Addresses(four.then(|| Ipv4Addr::LOCALHOST.into()).into_iter().collect(), 60)
         };
         let seen = Mutex::default();
         let mut buffer = [0; 1500];
