@@ -86,8 +86,8 @@ progress-seconds = s
 
 ### Causes that have no code of their own
 
-ok-through = the proxy works: { $what } let us reach { $target }
-ok-through-many = the proxy works: { $what } let us reach { $target } and { $count } more
+ok-through = the proxy works: { $what } lets us reach { $target }
+ok-through-many = the proxy works: { $what } lets us reach { $target } and { $count } more
 fact-more = and { $count } more
 ok-untold = the port is open; there was not enough time to tell what answers
 unexplained = the time or the facts were not enough to tell what is wrong with { $proxy }
