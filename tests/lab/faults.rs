@@ -834,10 +834,11 @@ pub const FAULTS: &[Fault] = &[
     )
     .to("https://missing.example.com/")
     .control(HTTPS_WORKS),
+    // The proxy starts anew where it must not remember that it was well a moment ago.
     fault(
         "proxy-no-egress",
         Code::ProxyNoEgress,
-        &[Rule(Vps, "filter FORWARD", "-i docker0 -o eth0 -p tcp --syn -j DROP")],
+        &[ProxyWith(&[]), Rule(Vps, "filter FORWARD", "-i docker0 -o eth0 -p tcp --syn -j DROP")],
         ASK,
         Shows::Answer(&["HTTP/1.1 504", "connection_timeout"]),
     )
@@ -845,7 +846,7 @@ pub const FAULTS: &[Fault] = &[
     fault(
         "no-masquerade",
         Code::ProxyNoEgress,
-        &[
+        &[ProxyWith(&[]),
             Run(
                 Vps,
                 "iptables -t nat -D POSTROUTING 1",
@@ -861,7 +862,7 @@ pub const FAULTS: &[Fault] = &[
     fault(
         "target-refuses",
         Code::TargetRefused,
-        &[Rule(Net, "filter INPUT", "-p tcp --dport 443 -j REJECT --reject-with tcp-reset")],
+        &[ProxyWith(&[]), Rule(Net, "filter INPUT", "-p tcp --dport 443 -j REJECT --reject-with tcp-reset")],
         ASK,
         Shows::Answer(&["HTTP/1.1 502", "connection_refused"]),
     )
@@ -869,7 +870,7 @@ pub const FAULTS: &[Fault] = &[
     fault(
         "target-silent",
         Code::TargetUnreachable,
-        &[Rule(Net, "filter INPUT", "-p tcp --dport 443 -j DROP")],
+        &[ProxyWith(&[]), Rule(Net, "filter INPUT", "-p tcp --dport 443 -j DROP")],
         ASK,
         Shows::Answer(&["HTTP/1.1 504", "connection_timeout"]),
     )
@@ -877,7 +878,7 @@ pub const FAULTS: &[Fault] = &[
     fault(
         "target-unreachable",
         Code::TargetUnreachable,
-        &[Rule(
+        &[ProxyWith(&[]), Rule(
             Net,
             "filter INPUT",
             "-p tcp --dport 443 -j REJECT --reject-with icmp-host-unreachable",
