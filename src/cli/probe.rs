@@ -89,6 +89,7 @@ fn request(flags: Flags<'_>) -> Result<(Ask, Duration), String> {
         llm: flags.has(args::LLM),
         repeats: repeats(flags)?,
         idle_s,
+        ..Asked::default()
     };
     let roots = flags.one(args::CA).map_or_else(|| Ok(Vec::new()), roots)?;
     Ok((Ask { subject, asked, login: url.login, roots, pin }, budget))

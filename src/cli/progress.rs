@@ -56,6 +56,8 @@ impl Progress {
         let link = words.text("progress-link", &args);
         let rhythm = words.text("progress-rhythm", &args);
         let through = words.text("progress-through", &args);
+        let server = words.text("progress-server", &args);
+        let inside = words.text("progress-inside", &args);
         let bar = if self.several.is_none() { self.bar.clone() } else { ProgressBar::hidden() };
         move |area| {
             bar.set_message(match area {
@@ -65,6 +67,8 @@ impl Progress {
                 Area::Link => link.clone(),
                 Area::Rhythm => rhythm.clone(),
                 Area::Through => through.clone(),
+                Area::Server => server.clone(),
+                Area::Inside => inside.clone(),
             });
         }
     }

@@ -2,9 +2,10 @@
 
 use std::net::SocketAddr;
 
-use super::evidence::{Command, Evidence, Scheme, is_public};
+use super::evidence::{Asked, Command, Evidence, Role, Scheme, is_public};
 use super::fact::{CheckId, Hello, Outcome, Skip, Speaks};
 use super::llm::PROVIDERS;
+use super::plan_host;
 
 /// Steps of one area run at the same time; the next area sees what they found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -21,12 +22,24 @@ pub enum Area {
     Rhythm,
     /// Through the proxy, and beside it.
     Through,
+    /// The server itself: what runs there, and where it listens.
+    Server,
+    /// Inside the proxy's container, and what it uses up.
+    Inside,
 }
 
 impl Area {
     /// In their order.
-    pub const ALL: [Self; 6] =
-        [Self::Names, Self::Reach, Self::Answer, Self::Link, Self::Rhythm, Self::Through];
+    pub const ALL: [Self; 8] = [
+        Self::Names,
+        Self::Reach,
+        Self::Answer,
+        Self::Link,
+        Self::Rhythm,
+        Self::Through,
+        Self::Server,
+        Self::Inside,
+    ];
 
     /// Where a check belongs.
     pub const fn of_check(check: CheckId) -> Self {
@@ -46,14 +59,27 @@ impl Area {
             | CheckId::Direct
             | CheckId::OrdinaryClient
             | CheckId::Llm => Self::Through,
+            CheckId::DockerEngine
+            | CheckId::Container
+            | CheckId::PacketFilter
+            | CheckId::HostListeners
+            | CheckId::KernelSettings
+            | CheckId::PublicAddress
+            | CheckId::Witness => Self::Server,
+            CheckId::ContainerEgress | CheckId::ServerResources => Self::Inside,
         }
     }
 
     /// Those of a command.
-    pub const fn of(command: Command) -> &'static [Self] {
-        match command {
-            Command::CheckPort => &[Self::Names, Self::Reach, Self::Answer],
-            Command::Probe => &Self::ALL,
+    pub const fn of(asked: &Asked) -> &'static [Self] {
+        match (asked.command, asked.role) {
+            (Command::CheckPort, _) => &[Self::Names, Self::Reach, Self::Answer],
+            (Command::Probe, _) | (Command::Doctor, Role::Client) => {
+                &[Self::Names, Self::Reach, Self::Answer, Self::Link, Self::Rhythm, Self::Through]
+            }
+            (Command::Doctor, Role::Host) => &[Self::Server, Self::Inside],
+            // From inside a container Docker can't be asked.
+            (Command::Doctor, Role::Container) => &[Self::Inside],
         }
     }
 }
@@ -86,6 +112,7 @@ pub fn steps(area: Area, evidence: &Evidence) -> Vec<Step> {
         Area::Link => of_port(&[CheckId::LinkDown], evidence),
         Area::Rhythm => rhythm(evidence),
         Area::Through => through(evidence),
+        Area::Server | Area::Inside => plan_host::steps(area, evidence),
     }
 }
 
@@ -138,13 +165,22 @@ fn step(check: CheckId, evidence: &Evidence, address: Option<SocketAddr>) -> Ste
     Step { check, address, subject, skip: useless(check, evidence, address).err() }
 }
 
-/// Whether `check` would still tell anything.
-fn useless(check: CheckId, evidence: &Evidence, address: Option<SocketAddr>) -> Result<(), Skip> {
-    let open = evidence.any(Outcome::Open);
+/// Whether `check` tells something also without an address of the proxy.
+const fn stands_alone(check: CheckId) -> bool {
     match check {
-        CheckId::Resolve if evidence.subject.ip().is_some() => return Err(Skip::AddressGiven),
         // Whether there is any network is asked also when no name can be found.
-        CheckId::Resolve | CheckId::Route | CheckId::Direct => return Ok(()),
+        CheckId::Resolve
+        | CheckId::Route
+        | CheckId::Direct
+        | CheckId::DockerEngine
+        | CheckId::Container
+        | CheckId::ContainerEgress
+        | CheckId::ServerResources
+        | CheckId::PacketFilter
+        | CheckId::HostListeners
+        | CheckId::KernelSettings
+        | CheckId::PublicAddress
+        | CheckId::Witness => true,
         CheckId::TcpConnect
         | CheckId::SiblingPorts
         | CheckId::TtlLadder
@@ -158,7 +194,18 @@ fn useless(check: CheckId, evidence: &Evidence, address: Option<SocketAddr>) -> 
         | CheckId::ProxyHealth
         | CheckId::ThroughProxy
         | CheckId::OrdinaryClient
-        | CheckId::Llm => {}
+        | CheckId::Llm => false,
+    }
+}
+
+/// Whether `check` would still tell anything.
+fn useless(check: CheckId, evidence: &Evidence, address: Option<SocketAddr>) -> Result<(), Skip> {
+    let open = evidence.any(Outcome::Open);
+    if check == CheckId::Resolve && evidence.subject.ip().is_some() {
+        return Err(Skip::AddressGiven);
+    }
+    if stands_alone(check) {
+        return Ok(());
     }
     let ip = address.ok_or(Skip::NoAddress)?.ip().to_canonical();
     let answers = open || evidence.any(Outcome::Refused);
@@ -182,7 +229,16 @@ fn useless(check: CheckId, evidence: &Evidence, address: Option<SocketAddr>) -> 
         | CheckId::Route
         | CheckId::ControlAddress
         | CheckId::Hello
-        | CheckId::Direct => Ok(()),
+        | CheckId::Direct
+        | CheckId::DockerEngine
+        | CheckId::Container
+        | CheckId::ContainerEgress
+        | CheckId::ServerResources
+        | CheckId::PacketFilter
+        | CheckId::HostListeners
+        | CheckId::KernelSettings
+        | CheckId::PublicAddress
+        | CheckId::Witness => Ok(()),
     }
 }
 
@@ -268,6 +324,7 @@ mod tests {
             command: Command::Probe,
             targets: vec!["https://example.org/".to_owned()],
             idle_s: Some(5),
+            witness_s: Some(1),
             llm: true,
             ..Asked::default()
         };

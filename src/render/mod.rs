@@ -4,6 +4,7 @@ pub mod human;
 pub mod json;
 pub mod look;
 mod sentences;
+mod server;
 mod through;
 mod waterfall;
 pub mod words;

@@ -3,18 +3,34 @@
 //! A fact goes to JSON and back unchanged, so a saved report is diagnosed again without a network.
 //! What is not known is `None`, which is never the same as "no".
 
+mod docker;
+mod hostnet;
 mod journey;
 mod link;
+mod outward;
+mod packets;
 mod port;
 
 use std::cmp::Ordering;
 
 use serde::{Deserialize, Serialize};
 
+pub use docker::{
+    Binding, Container, Containers, Engine, HealthCheck, Image, Listener, Network, Overflow, Pick,
+    Reach, Sample, State, Unseen, Variable, Why,
+};
+pub use hostnet::{
+    Blind, HostListener, Interface, Kernel, Knocks, Listeners, OwnAddresses, Provider, Way, Witness,
+};
 pub use journey::{
     Answer, Certificate, Client, Clock, Failure, How, Journey, Lap, ProxyReply, Stage, Trip, Trust,
 };
 pub use link::{Direction, Event, Far, Health, Idle, Streaming, Transfer, Trial, Trials, Trick};
+pub use outward::{Dialled, Disk, Egress, Files, Nameserver, Reply, Resources};
+pub use packets::{
+    Backend, Base, Chain, Field, Layer, Match, PacketFilter, Read, Reading, Rule, Set, Table, Tool,
+    Ufw, Verdict, VerdictMap,
+};
 pub use port::{
     Addresses, Attempt, Connects, Control, End, Exchange, Hello, Ladder, NameFailure, Outcome,
     Route, Said, Speaks,
@@ -98,6 +114,24 @@ checks! {
     OrdinaryClient = "ordinary-client";
     /// A request to the API of an LLM provider through the proxy.
     Llm = "llm";
+    /// Whether Docker runs on this server, and may be asked.
+    DockerEngine = "docker-engine";
+    /// The containers that may be the proxy's.
+    Container = "container";
+    /// What the proxy's container reaches.
+    ContainerEgress = "container-egress";
+    /// What may run out on this server.
+    ServerResources = "server-resources";
+    /// The rules by which the kernel of this server lets packets in.
+    PacketFilter = "packet-filter";
+    /// Who listens on the port of this server.
+    HostListeners = "host-listeners";
+    /// Settings and tables of this server's kernel.
+    KernelSettings = "kernel-settings";
+    /// Which addresses this server has, and whose machine it is.
+    PublicAddress = "public-address";
+    /// The SYNs that come to the port of this server.
+    Witness = "witness";
 }
 
 /// One step of a run.
@@ -158,6 +192,14 @@ pub enum Skip {
     OutOfTime,
     /// The user ended it.
     Interrupted,
+    /// Docker can't be asked.
+    NoEngine,
+    /// No container of the proxy runs.
+    NoContainer,
+    /// Only root may.
+    NotPermitted,
+    /// It can only be seen on Linux.
+    NotHere,
 }
 
 macro_rules! data {
@@ -208,4 +250,22 @@ data! {
     Journey(Journey),
     /// Of `ordinary-client`.
     Client(Client),
+    /// Of `docker-engine`.
+    Engine(Engine),
+    /// Of `container`.
+    Containers(Containers),
+    /// Of `container-egress`.
+    Egress(Egress),
+    /// Of `server-resources`.
+    Resources(Resources),
+    /// Of `packet-filter`.
+    PacketFilter(PacketFilter),
+    /// Of `host-listeners`.
+    Listeners(Listeners),
+    /// Of `kernel-settings`.
+    Kernel(Kernel),
+    /// Of `public-address`.
+    OwnAddresses(OwnAddresses),
+    /// Of `witness`.
+    Witness(Witness),
 }

@@ -4,7 +4,7 @@ use super::entry::answers_requests;
 use super::seen::{Seen, about, is_ours, through};
 use super::{Confidence, Suspect, references, sent, suspect, with_outcome};
 use crate::diag::code::Code;
-use crate::diag::evidence::{Command, Evidence, Found, Scheme};
+use crate::diag::evidence::{Command, Evidence, Found, Role, Scheme};
 use crate::diag::fact::{CheckId, Hello, Outcome, Speaks, Trust};
 
 /// What answered, when the port opened.
@@ -28,9 +28,11 @@ fn sure_if_itself(evidence: &Evidence) -> Confidence {
 
 /// It works, as far as was asked.
 pub(super) fn ok(evidence: &Evidence) -> Option<Suspect> {
-    match evidence.asked.command {
-        Command::CheckPort => port_works(evidence),
-        Command::Probe => journeys_work(evidence),
+    match (evidence.asked.command, evidence.asked.role) {
+        (Command::CheckPort, _) => port_works(evidence),
+        (Command::Probe, _) | (Command::Doctor, Role::Client) => journeys_work(evidence),
+        // What is well on a server is said elsewhere.
+        (Command::Doctor, Role::Host | Role::Container) => None,
     }
 }
 
