@@ -49,6 +49,7 @@ const PURE: &[&str] = &[
     "diag/report.rs",
     "diag/report_host.rs",
     "diag/plan_host.rs",
+    "diag/settings",
     "diag/times.rs",
     "render",
     "proxy/policy.rs",

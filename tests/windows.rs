@@ -332,3 +332,202 @@ fn the_proxy_relays_and_stops_in_order() {
     let (status, rest) = proxy.finish();
     assert!(status.success() && rest.contains("since the start: "), "{status}: {rest}");
 }
+
+const INTERNET: &str = r"Software\Microsoft\Windows\CurrentVersion\Internet Settings";
+
+/// Writes into the registry: key, name, type and value of each.
+fn seed(wine: &Wine, values: &[(&str, &str, &str, &str)]) {
+    let lines: Vec<String> = values
+        .iter()
+        .map(|(key, name, kind, value)| {
+            format!("reg add \"{key}\" /v {name} /t {kind} /d \"{value}\" /f")
+        })
+        .collect();
+    let (code, out, err) = parts(wine.batch("seed.bat", "C.UTF-8", &lines.join("\n@")));
+    assert_eq!(code, 0, "{out}{err}");
+}
+
+/// Runs `doctor --json` about a port of this machine where nobody is.
+fn doctor(wine: &Wine, arguments: &[&str]) -> Value {
+    let proxy = closed().to_string();
+    let all = ["doctor", "--json", "--target", "http://127.0.0.1:1/", &proxy];
+    let (code, out, err) = parts(wine.run(&[&all, arguments].concat()));
+    assert_eq!((code, err.as_str()), (1, ""), "{out}");
+    serde_json::from_str(&out).unwrap()
+}
+
+/// The setting `of` in what `doctor` has found.
+fn setting<'d>(document: &'d Value, of: &str) -> &'d Value {
+    let all = evidence(document, "system-proxy")["settings"].as_array().unwrap();
+    all.iter().find(|it| it["of"] == of).unwrap_or_else(|| panic!("no {of}: {document:#}"))
+}
+
+/// `name=host:port` of each proxy.
+fn proxies(setting: &Value) -> Vec<String> {
+    let all = setting["proxies"].as_array().into_iter().flatten();
+    all.map(|it| {
+        let text = |key: &str| it[key].as_str().unwrap().to_owned();
+        format!("{}={}:{}", text("name"), text("host"), it["port"])
+    })
+    .collect()
+}
+
+#[test]
+fn proxy_settings_of_windows_are_read_in_all_their_forms() {
+    let Some(wine) = Wine::new() else { return };
+    // One registry: one after the other.
+    as_it_comes(wine);
+    proxy_server(wine);
+    scripts_and_binary_values(wine);
+    one_for_the_whole_machine(wine);
+}
+
+fn as_it_comes(wine: &Wine) {
+    // As it comes.
+    let fresh = doctor(wine, &[]);
+    assert_eq!(setting(&fresh, "windows")["machine_wide"], false);
+    assert_eq!(setting(&fresh, "windows-services")["enabled"], false);
+    assert!(proxies(setting(&fresh, "windows")).is_empty());
+}
+
+fn proxy_server(wine: &Wine) {
+    let user = format!(r"HKCU\{INTERNET}");
+    let dead = closed();
+    let one = dead.to_string();
+    let several = "http=10.0.0.1:3128;https=proxy.corp:8443;socks=[::1]:1080";
+    for (enable, server, bypass, expected) in [
+        ("1", one.as_str(), "", vec![format!("all={one}")]),
+        (
+            "1",
+            several,
+            "*.corp;<local>",
+            vec![
+                "http=10.0.0.1:3128".into(),
+                "https=proxy.corp:8443".into(),
+                "socks=::1:1080".into(),
+            ],
+        ),
+        ("0", "proxy.corp:8080", "", vec!["all=proxy.corp:8080".into()]),
+        ("1", "http://user:geheim@proxy.corp:8080", "", vec!["all=proxy.corp:8080".into()]),
+    ] {
+        seed(
+            wine,
+            &[
+                (&user, "ProxyEnable", "REG_DWORD", enable),
+                (&user, "ProxyServer", "REG_SZ", server),
+                (&user, "ProxyOverride", "REG_SZ", bypass),
+            ],
+        );
+        let found = doctor(wine, &[]);
+        let read = setting(&found, "windows");
+        assert_eq!((read["enabled"] == true, proxies(read)), (enable == "1", expected));
+        let entries = read["bypass"].as_array().map_or(0, Vec::len);
+        assert_eq!(entries, bypass.split(';').filter(|it| !it.is_empty()).count());
+        assert!(!found.to_string().contains("geheim"));
+        if server == one {
+            assert_eq!(read["proxies"][0]["knock"], "refused");
+            let warned = found["warnings"].as_array().unwrap().iter();
+            let codes: Vec<_> = warned.map(|it| it["code"].as_str().unwrap()).collect();
+            assert!(codes.contains(&"system-proxy-differs"), "{codes:?}");
+        }
+    }
+}
+
+fn scripts_and_binary_values(wine: &Wine) {
+    let user = format!(r"HKCU\{INTERNET}");
+    let machine = format!(r"HKLM\{INTERNET}");
+    let connections = format!(r"{user}\Connections");
+    let services = format!(r"{machine}\Connections");
+    // 10.0.0.1:3128 and *.corp, as netsh leaves it.
+    let blob = "2800000000000000030000000d00000031302e302e302e313a33313238060000002a2e636f7270";
+    seed(
+        wine,
+        &[
+            (&user, "AutoConfigURL", "REG_SZ", "http://u:geheim@wpad.corp/proxy.pac?t=geheim"),
+            (&connections, "DefaultConnectionSettings", "REG_BINARY", "460000000100000009000000"),
+            (&services, "WinHttpSettings", "REG_BINARY", blob),
+            (r"HKCU\Environment", "HTTPS_PROXY", "REG_SZ", "http://u:geheim@10.9.9.9:1"),
+        ],
+    );
+    let found = doctor(wine, &[]);
+    let windows = setting(&found, "windows");
+    assert_eq!(
+        (&windows["script"], &windows["detect"]),
+        (&"http://wpad.corp/proxy.pac".into(), &true.into())
+    );
+    assert_eq!(proxies(setting(&found, "windows-services")), ["all=10.0.0.1:3128"]);
+    assert_eq!(setting(&found, "windows-services")["bypass"][0], "*.corp");
+    assert_eq!(proxies(setting(&found, "user-environment")), ["HTTPS_PROXY=10.9.9.9:1"]);
+    assert!(!found.to_string().contains("geheim"));
+    // A program begun from now on has it; one that was there before, and its children, have not.
+    assert_eq!(proxies(setting(&found, "environment")), ["HTTPS_PROXY=10.9.9.9:1"]);
+    let commands = format!(
+        "set HTTPS_PROXY=\n@%SAMI% doctor --json --target http://127.0.0.1:1/ {}",
+        closed()
+    );
+    let (_, out, err) = parts(wine.batch("before.bat", "C.UTF-8", &commands));
+    let late: Value = serde_json::from_str(&out).unwrap_or_else(|e| panic!("{e}: {out}{err}"));
+    assert!(proxies(setting(&late, "environment")).is_empty());
+    assert_eq!(proxies(setting(&late, "user-environment")), ["HTTPS_PROXY=10.9.9.9:1"]);
+}
+
+fn one_for_the_whole_machine(wine: &Wine) {
+    let machine = format!(r"HKLM\{INTERNET}");
+    // A policy makes it the machine's.
+    let policy = r"HKLM\Software\Policies\Microsoft\Windows\CurrentVersion\Internet Settings";
+    seed(
+        wine,
+        &[
+            (policy, "ProxySettingsPerUser", "REG_DWORD", "0"),
+            (&machine, "ProxyEnable", "REG_DWORD", "1"),
+            (&machine, "ProxyServer", "REG_SZ", "machine.corp:8080"),
+        ],
+    );
+    let found = doctor(wine, &[]);
+    let windows = setting(&found, "windows");
+    assert_eq!(proxies(windows), ["all=machine.corp:8080"]);
+    assert_eq!(windows["machine_wide"], true);
+}
+
+#[test]
+fn adapters_and_routes_of_windows_are_listed() {
+    let Some(wine) = Wine::new() else { return };
+    let document = doctor(wine, &[]);
+    let found = evidence(&document, "adapters");
+    let all = found["adapters"].as_array().unwrap();
+    let has = |address: &str| {
+        all.iter().find(|it| it["addresses"].to_string().contains(&format!("\"{address}")))
+    };
+    let here = has("127.0.0.1/").unwrap();
+    assert_eq!((&here["kind"], &here["up"]), (&"loopback".into(), &true.into()));
+    assert_eq!(found["source"], "127.0.0.1");
+    // Whatever this machine has for the Internet, Windows sees it too, with its gateway.
+    for real in netdev::get_interfaces().iter().filter(|it| it.default) {
+        for net in &real.ipv4 {
+            let seen = has(&format!("{net}")).unwrap_or_else(|| panic!("{net}: {document:#}"));
+            assert_eq!((&seen["up"], &seen["mtu"]), (&true.into(), &real.mtu.into()));
+            assert_eq!(found["usual_source"], net.addr().to_string());
+            if let Some(gateway) = real.gateway.as_ref().and_then(|it| it.ipv4.first()) {
+                assert_eq!(seen["gateways"][0], gateway.to_string());
+            }
+        }
+    }
+    assert_eq!(evidence(&document, "route")["source"], "127.0.0.1");
+}
+
+#[test]
+fn the_hosts_file_of_windows_is_read() {
+    let Some(wine) = Wine::new() else { return };
+    let folder = wine.folder().join("prefix/drive_c/windows/system32/drivers/etc");
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(folder.join("hosts"), "127.0.0.1 localhost\r\n10.0.0.9 llm.invalid # x\r\n")
+        .unwrap();
+    let document = doctor(wine, &["--target", "http://llm.invalid/"]);
+    let found = evidence(&document, "hosts-file");
+    assert_eq!(
+        (&found["read"], &found["lines"][0]["number"]),
+        (&true.into(), &2.into()),
+        "{found:#}"
+    );
+    assert!(found["path"].as_str().unwrap().to_lowercase().ends_with(r"\drivers\etc\hosts"));
+}

@@ -19,6 +19,8 @@ const LANG: &str = "lang";
 pub(super) const CHECK_PORT: &str = "check-port";
 pub(super) const TARGETS: &str = "targets";
 pub(super) const PROBE: &str = "probe";
+pub(super) const DOCTOR: &str = "doctor";
+pub(super) const ONLINE: &str = "online";
 pub(super) const PROXY: &str = "proxy";
 pub(super) const TARGET: &str = "target";
 pub(super) const LLM: &str = "llm";
@@ -61,7 +63,7 @@ pub(super) fn command() -> Command {
     Command::new("sami-proxy")
         .version(env!("CARGO_PKG_VERSION"))
         .about("A forward proxy for reaching LLM APIs")
-        .subcommands([serve, healthcheck, check_port(), probe(), explain])
+        .subcommands([serve, healthcheck, check_port(), probe(), doctor(), explain])
 }
 
 fn language() -> Arg {
@@ -135,6 +137,20 @@ fn probe() -> Command {
         .arg(one(CA, "FILE", "Trust the certificates in this PEM file too"))
         .arg(one(PIN, "SHA256", "The pin that an https:// proxy printed at its start"))
         .args(examining("15"))
+}
+
+/// Everything of `probe`, and this machine.
+fn doctor() -> Command {
+    probe()
+        .name(DOCTOR)
+        .about("What is wrong on the way to a proxy, and what to do")
+        .hide(true)
+        .arg(
+            Arg::new(ONLINE)
+                .long(ONLINE)
+                .action(ArgAction::SetTrue)
+                .help("Ask public services, too, whether this network leads to the Internet"),
+        )
 }
 
 /// What every examining command takes.

@@ -4,6 +4,7 @@ mod args;
 mod check_config;
 mod check_port;
 mod crew;
+mod doctor;
 mod examine;
 mod exit;
 mod explain;
@@ -51,6 +52,9 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
         }
         Some((args::PROBE, flags)) => {
             probe::run(args::Flags::new(flags), &Words::new(lang(flags)), look(flags))
+        }
+        Some((args::DOCTOR, flags)) => {
+            doctor::run(args::Flags::new(flags), &Words::new(lang(flags)), look(flags))
         }
         _ => exit::no_command(),
     }

@@ -46,7 +46,7 @@ fn evidence(flags: Flags<'_>, words: &Words) -> Result<Vec<Evidence>, String> {
 }
 
 /// What has no sense with `--from`.
-const LIVE: [&str; 11] = [
+pub(super) const LIVE: [&str; 11] = [
     args::TIMEOUT,
     args::IPV4,
     args::IPV6,
@@ -60,7 +60,7 @@ const LIVE: [&str; 11] = [
     args::PROXY,
 ];
 
-fn request(flags: Flags<'_>) -> Result<(Ask, Duration), String> {
+pub(super) fn request(flags: Flags<'_>) -> Result<(Ask, Duration), String> {
     let mut url = proxy_url::parse(proxy(flags)?)?;
     if let Some(login) = flags.one(args::USER) {
         if url.login.is_some() {

@@ -50,6 +50,7 @@ impl Progress {
             ("port", Arg::Text(&port)),
             ("proxy", Arg::Text(&proxy)),
         ];
+        let machine = words.text("progress-machine", &args);
         let names = words.text("progress-names", &args);
         let reach = words.text("progress-reach", &args);
         let answer = words.text("progress-answer", &args);
@@ -61,6 +62,7 @@ impl Progress {
         let bar = if self.several.is_none() { self.bar.clone() } else { ProgressBar::hidden() };
         move |area| {
             bar.set_message(match area {
+                Area::Machine => machine.clone(),
                 Area::Names => names.clone(),
                 Area::Reach => reach.clone(),
                 Area::Answer => answer.clone(),

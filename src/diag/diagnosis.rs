@@ -77,7 +77,17 @@ const MASKS: &[(Code, &[Code])] = &[
     ),
     (
         Code::CaptivePortal,
-        &[Code::Ok, Code::AcceptedThenClosed, Code::SilentPeer, Code::NotAProxy, Code::TlsRequired],
+        &[
+            Code::Ok,
+            Code::AcceptedThenClosed,
+            Code::SilentPeer,
+            Code::NotAProxy,
+            Code::TlsRequired,
+            Code::HostSilent,
+            Code::HostUnreachable,
+            Code::PortFiltered,
+            Code::NoInternet,
+        ],
     ),
     (Code::LocalFirewall, &[Code::PortRefused, Code::PortRejected, Code::HostUnreachable]),
     (

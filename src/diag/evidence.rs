@@ -162,6 +162,9 @@ pub struct Asked {
     /// How long the server is to count who knocks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub witness_s: Option<u64>,
+    /// Whether others than the proxy, the targets and the system's name servers may be asked.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub online: bool,
 }
 
 /// Everything that is known.

@@ -19,4 +19,5 @@ mod plan_host;
 pub mod report;
 mod report_host;
 pub mod run;
+pub mod settings;
 pub mod times;

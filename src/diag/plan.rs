@@ -10,6 +10,8 @@ use super::plan_host;
 /// Steps of one area run at the same time; the next area sees what they found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Area {
+    /// The machine that asks.
+    Machine,
     /// The name.
     Names,
     /// Connecting.
@@ -30,7 +32,8 @@ pub enum Area {
 
 impl Area {
     /// In their order.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
+        Self::Machine,
         Self::Names,
         Self::Reach,
         Self::Answer,
@@ -44,6 +47,11 @@ impl Area {
     /// Where a check belongs.
     pub const fn of_check(check: CheckId) -> Self {
         match check {
+            CheckId::Adapters
+            | CheckId::SystemProxy
+            | CheckId::HostsFile
+            | CheckId::Portal
+            | CheckId::Nat64 => Self::Machine,
             CheckId::Resolve => Self::Names,
             CheckId::Route | CheckId::TcpConnect => Self::Reach,
             CheckId::SiblingPorts
@@ -74,15 +82,31 @@ impl Area {
     pub const fn of(asked: &Asked) -> &'static [Self] {
         match (asked.command, asked.role) {
             (Command::CheckPort, _) => &[Self::Names, Self::Reach, Self::Answer],
-            (Command::Probe, _) | (Command::Doctor, Role::Client) => {
+            (Command::Probe, _) => {
                 &[Self::Names, Self::Reach, Self::Answer, Self::Link, Self::Rhythm, Self::Through]
             }
+            (Command::Doctor, Role::Client) => &[
+                Self::Machine,
+                Self::Names,
+                Self::Reach,
+                Self::Answer,
+                Self::Link,
+                Self::Rhythm,
+                Self::Through,
+            ],
             (Command::Doctor, Role::Host) => &[Self::Server, Self::Inside],
             // From inside a container Docker can't be asked.
             (Command::Doctor, Role::Container) => &[Self::Inside],
         }
     }
 }
+
+/// The pages by which operating systems find out whether they are in the Internet: URL, status and
+/// body that nobody else gives.
+pub const PORTAL: [(&str, u16, &str); 2] = [
+    ("http://www.msftconnecttest.com/connecttest.txt", 200, "Microsoft Connect Test"),
+    ("http://connectivitycheck.gstatic.com/generate_204", 204, ""),
+];
 
 /// The most addresses of one name that are tried.
 pub const MOST_ADDRESSES: usize = 8;
@@ -103,6 +127,7 @@ pub struct Step {
 /// The steps of `area`, given what is known.
 pub fn steps(area: Area, evidence: &Evidence) -> Vec<Step> {
     match area {
+        Area::Machine => machine(evidence),
         Area::Names => vec![step(CheckId::Resolve, evidence, None)],
         Area::Reach => reach(evidence),
         Area::Answer => of_port(
@@ -119,6 +144,17 @@ pub fn steps(area: Area, evidence: &Evidence) -> Vec<Step> {
 fn of_port(checks: &[CheckId], evidence: &Evidence) -> Vec<Step> {
     let primary = evidence.primary();
     checks.iter().map(|check| step(*check, evidence, primary)).collect()
+}
+
+fn machine(evidence: &Evidence) -> Vec<Step> {
+    let of =
+        |check, subject: &str| Step { subject: subject.to_owned(), ..step(check, evidence, None) };
+    let mut steps: Vec<Step> =
+        [CheckId::Adapters, CheckId::SystemProxy, CheckId::HostsFile, CheckId::Nat64]
+            .map(|check| step(check, evidence, None))
+            .into();
+    steps.extend(PORTAL.map(|(url, ..)| of(CheckId::Portal, url)));
+    steps
 }
 
 fn rhythm(evidence: &Evidence) -> Vec<Step> {
@@ -158,6 +194,9 @@ fn reach(evidence: &Evidence) -> Vec<Step> {
 
 fn step(check: CheckId, evidence: &Evidence, address: Option<SocketAddr>) -> Step {
     let subject = match (check, address) {
+        (CheckId::Adapters | CheckId::SystemProxy | CheckId::HostsFile | CheckId::Nat64, _) => {
+            String::new()
+        }
         (CheckId::Resolve, _) => evidence.subject.host.clone(),
         (_, Some(address)) => address.to_string(),
         (_, None) => evidence.subject.authority(),
@@ -180,7 +219,12 @@ const fn stands_alone(check: CheckId) -> bool {
         | CheckId::HostListeners
         | CheckId::KernelSettings
         | CheckId::PublicAddress
-        | CheckId::Witness => true,
+        | CheckId::Witness
+        | CheckId::Adapters
+        | CheckId::SystemProxy
+        | CheckId::HostsFile
+        | CheckId::Portal
+        | CheckId::Nat64 => true,
         CheckId::TcpConnect
         | CheckId::SiblingPorts
         | CheckId::TtlLadder
@@ -238,7 +282,12 @@ fn useless(check: CheckId, evidence: &Evidence, address: Option<SocketAddr>) -> 
         | CheckId::HostListeners
         | CheckId::KernelSettings
         | CheckId::PublicAddress
-        | CheckId::Witness => Ok(()),
+        | CheckId::Witness
+        | CheckId::Adapters
+        | CheckId::SystemProxy
+        | CheckId::HostsFile
+        | CheckId::Portal
+        | CheckId::Nat64 => Ok(()),
     }
 }
 
@@ -321,7 +370,8 @@ mod tests {
     fn every_check_is_planned_once_for_one_address() {
         let mut evidence = evidence("81.85.76.160", Some(Outcome::Open));
         evidence.asked = Asked {
-            command: Command::Probe,
+            command: Command::Doctor,
+            online: true,
             targets: vec!["https://example.org/".to_owned()],
             idle_s: Some(5),
             witness_s: Some(1),

@@ -43,8 +43,12 @@ pub(super) fn steps(area: Area, evidence: &Evidence) -> Vec<Step> {
             let resources = step(CheckId::ServerResources, name, None);
             egress.into_iter().chain([resources]).collect()
         }
-        Area::Names | Area::Reach | Area::Answer | Area::Link | Area::Rhythm | Area::Through => {
-            Vec::new()
-        }
+        Area::Machine
+        | Area::Names
+        | Area::Reach
+        | Area::Answer
+        | Area::Link
+        | Area::Rhythm
+        | Area::Through => Vec::new(),
     }
 }

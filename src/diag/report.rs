@@ -155,7 +155,12 @@ pub fn health(fact: &Fact) -> Health {
             | CheckId::HostListeners
             | CheckId::KernelSettings
             | CheckId::PublicAddress
-            | CheckId::Witness,
+            | CheckId::Witness
+            | CheckId::Adapters
+            | CheckId::SystemProxy
+            | CheckId::HostsFile
+            | CheckId::Nat64
+            | CheckId::Portal,
             _,
         ) => Health::Warn,
         (

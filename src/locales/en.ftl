@@ -1812,7 +1812,7 @@ client-address-hidden-long =
     In any case a user name and a password are surer than addresses (SAMI_PROXY_AUTH). Never put
     172.17.0.1 into --trust-client here: everybody would be trusted.
 
-system-proxy-differs = Windows itself is set to another proxy: { $other }
+system-proxy-differs = this computer's own settings name another proxy: { $other }
 system-proxy-differs-long =
     The proxy settings of Windows name another proxy than the one that was checked here. Programs
     that follow Windows (browsers, many applications) go there. If nothing listens there, for
@@ -1830,7 +1830,7 @@ system-proxy-differs-long =
     If you don't know it, switch "Use setup script" off.
     In Sami: its own proxy settings do not depend on those of Windows.
 
-app-bypasses-proxy = the application goes past the proxy
+app-bypasses-proxy = applications may go past the proxy, because of { $other }
 app-bypasses-proxy-long =
     The proxy works, but the application does not use it: services see your own address, and the proxy's
     log shows no line while you work. The application has its own settings or none, or the service is on
@@ -2233,3 +2233,71 @@ not-checked-provider-unlock = from your own computer: sami-proxy check-port ADDR
 not-checked-root = what only the administrator may see
 not-checked-root-why = this user may not look at it
 not-checked-root-unlock = sudo sami-proxy doctor
+
+### the machine that asks
+
+progress-machine = looking at this computer
+skip-online-only = only asked with --online
+
+check-adapters = adapters
+check-system-proxy = proxy settings
+check-hosts-file = hosts file
+check-portal = sign-in page
+check-nat64 = IPv4
+
+setting-environment = variables
+setting-user-environment = variables for new programs
+setting-windows = Windows
+setting-windows-services = services of Windows
+setting-gnome = GNOME
+setting-macos = macOS
+
+fact-adapters = packets leave by { $name } from { $source }; { $times } of { $attempts } adapters are connected
+fact-adapters-none = no adapter leads out; { $times } of { $attempts } adapters are connected
+fact-system-proxy = told to use a proxy: { $addresses }
+fact-system-proxy-none = this computer was told of no proxy
+fact-hosts-file = the hosts file has { $addresses }
+fact-hosts-file-none = the hosts file says nothing of these names
+fact-hosts-file-unread = { $subject } can't be read
+fact-natsixfour = there is no IPv4 here; the network turns IPv4 addresses into { $to }
+fact-natsixfour-none = there is no IPv4 here, and nobody turns IPv4 addresses into IPv6
+fact-natsixfour-not = packets to IPv4 addresses leave as they are
+
+fix-use-mapped = the server can be reached by the address that this network makes of its own: try it, and enter that in Sami
+fix-use-ipv-six = this network has only IPv6: enter the server's IPv6 address, or use another network
+fix-remove-the-line = remove the line with the proxy's name from the hosts file (as administrator; it changes a setting)
+fix-switch-off-windows-proxy = switch off the other proxy in Windows, if you do not need it (it changes a setting)
+fix-switch-off-proxy-for-all = switch off the other proxy for all users, as administrator (it changes a setting)
+fix-remove-the-script = remove the script that chooses the proxy, if you do not know it (it changes a setting)
+fix-remove-the-variable = remove the variable, in PowerShell, then open a new window (it changes a setting)
+fix-unset-the-variable = remove the variable here, and from the file that sets it, such as ~/.profile
+fix-reset-services = let the services of Windows go out directly, as administrator (it changes a setting)
+fix-switch-off-gnome = switch off the other proxy of the desktop (it changes a setting)
+fix-switch-off-macos = switch off the other proxy of the network service that you use (it changes a setting)
+fix-own-settings = enter host and port of the proxy in Sami's own settings: they do not depend on the system's
+fix-edit-exceptions = remove the service from the list of exceptions (it changes a setting)
+fix-edit-no-proxy = remove the service from the exceptions (NO_PROXY, or the list in the network settings)
+fix-start-it-anew = the variable is newer than the programs that run: close them and start them again
+fix-past-the-vpn = lead packets to the server past the VPN until the next restart, as administrator (it changes a setting)
+fix-without-vpn = or switch the VPN off, or exclude the server in its settings, and check again
+
+vpn-captures-route = packets to { $host } go through the VPN { $name }
+vpn-captures-route-long =
+    A VPN on this computer has taken over the way to your proxy: packets to it leave by the VPN's
+    adapter and not by your own network. The proxy then sees the address of the VPN, so a rule that
+    allows only your address rejects you. Everything gets slower, and if the VPN hangs, the proxy
+    seems to be dead.
+
+    Looks alike: a dial-up connection of your internet provider (PPPoE) is an adapter of the same
+    kind, but there is no other way out; then this warning is not given. Which adapter leads to the
+    server, and which ones there are:
+        Find-NetRoute -RemoteIPAddress ADDRESS
+        Get-NetAdapter
+
+    On Windows: switch the VPN off and check again. If the proxy works without it, exclude the server
+    in the settings of the VPN ("split tunnelling"), or lead packets to the server past it. GATEWAY is
+    the "Default Gateway" of your own network; as administrator:
+        ipconfig
+        route add ADDRESS mask 255.255.255.255 GATEWAY
+    The route is gone after a restart, or with:
+        route delete ADDRESS

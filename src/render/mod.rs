@@ -3,6 +3,7 @@
 pub mod human;
 pub mod json;
 pub mod look;
+mod machine;
 mod sentences;
 mod server;
 mod through;

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::machine;
 use super::server::{
     contained, engined, filtered, kernel, listened, measured, owned, reached_out, witnessed,
 };
@@ -260,6 +261,10 @@ pub(super) fn summary(fact: &Fact, report: &Report, words: &Words) -> String {
         Some(Data::Kernel(it)) => kernel(it, words),
         Some(Data::OwnAddresses(it)) => owned(it, words),
         Some(Data::Witness(it)) => witnessed(it, words),
+        Some(Data::Adapters(it)) => machine::adapters(it, words),
+        Some(Data::ProxySettings(it)) => machine::settings(it, words),
+        Some(Data::HostsFile(it)) => machine::hosts(it, words),
+        Some(Data::Nat64(it)) => machine::translated(it, words),
     }
 }
 

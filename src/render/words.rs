@@ -275,6 +275,7 @@ mod tests {
         ("trick", "Trick", "fact/link"),
         ("provider", "Reach", "infer/content"),
         ("progress", "Area", "plan"),
+        ("setting", "SettingOf", "fact/machine"),
     ];
 
     /// How the messages begin that the code names as they are.

@@ -5,6 +5,7 @@
 
 mod host;
 mod link;
+mod machine;
 mod path;
 mod through;
 
@@ -68,7 +69,13 @@ pub(super) async fn measure(step: &Step, context: &Context) -> Measured {
         (CheckId::KernelSettings, _) => host::kernel::run().await,
         (CheckId::PublicAddress, _) => host::address::run().await,
         (CheckId::Witness, _) => host::witness::run(context).await,
-        (CheckId::Direct, _) => through::journey::run(&step.subject, None, context).await,
+        (CheckId::Adapters, _) => machine::adapters::run(context).await,
+        (CheckId::SystemProxy, _) => machine::system_proxy::run(context).await,
+        (CheckId::HostsFile, _) => machine::hosts_file::run(context).await,
+        (CheckId::Nat64, _) => machine::nat64::run(context).await,
+        (CheckId::Direct | CheckId::Portal, _) => {
+            through::journey::run(&step.subject, None, context).await
+        }
         (CheckId::OrdinaryClient, Some(proxy)) => {
             through::client::run(&step.subject, proxy, context).await
         }

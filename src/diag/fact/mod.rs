@@ -7,6 +7,7 @@ mod docker;
 mod hostnet;
 mod journey;
 mod link;
+mod machine;
 mod outward;
 mod packets;
 mod port;
@@ -26,6 +27,10 @@ pub use journey::{
     Answer, Certificate, Client, Clock, Failure, How, Journey, Lap, ProxyReply, Stage, Trip, Trust,
 };
 pub use link::{Direction, Event, Far, Health, Idle, Streaming, Transfer, Trial, Trials, Trick};
+pub use machine::{
+    Adapter, AdapterKind, Adapters, HostsFile, HostsLine, Nat64, Prefix, ProxySetting,
+    ProxySettings, SetProxy, SettingOf,
+};
 pub use outward::{Dialled, Disk, Egress, Files, Nameserver, Reply, Resources};
 pub use packets::{
     Backend, Base, Chain, Field, Layer, Match, PacketFilter, Read, Reading, Rule, Set, Table, Tool,
@@ -132,6 +137,16 @@ checks! {
     PublicAddress = "public-address";
     /// The SYNs that come to the port of this server.
     Witness = "witness";
+    /// The network adapters of this machine.
+    Adapters = "adapters";
+    /// Which proxies this machine has been told of.
+    SystemProxy = "system-proxy";
+    /// Names that this machine answers by itself.
+    HostsFile = "hosts-file";
+    /// A page by which operating systems find out whether they are in the Internet.
+    Portal = "portal";
+    /// Whether the network turns IPv4 addresses into IPv6.
+    Nat64 = "nat64";
 }
 
 /// One step of a run.
@@ -200,6 +215,8 @@ pub enum Skip {
     NotPermitted,
     /// It can only be seen on Linux.
     NotHere,
+    /// Only asked of others than the proxy and the targets with `--online`.
+    OnlineOnly,
 }
 
 macro_rules! data {
@@ -246,7 +263,7 @@ data! {
     Trials(Trials),
     /// Of `proxy-health`.
     Health(Health),
-    /// Of `through-proxy`, `direct` and `llm`.
+    /// Of `through-proxy`, `direct`, `llm` and `portal`.
     Journey(Journey),
     /// Of `ordinary-client`.
     Client(Client),
@@ -268,4 +285,12 @@ data! {
     OwnAddresses(OwnAddresses),
     /// Of `witness`.
     Witness(Witness),
+    /// Of `adapters`.
+    Adapters(Adapters),
+    /// Of `system-proxy`.
+    ProxySettings(ProxySettings),
+    /// Of `hosts-file`.
+    HostsFile(HostsFile),
+    /// Of `nat64`.
+    Nat64(Nat64),
 }

@@ -2,7 +2,10 @@
 
 mod client;
 mod docker;
+mod machine;
 mod packets;
+
+use machine::ONLY;
 
 use super::code::Code;
 use super::evidence::Subject;
@@ -53,7 +56,7 @@ pub struct Fix {
 /// arguments or of [`USUAL`]. A row with a name that nobody knows is not for this cause.
 type Row = (Code, Place, Option<&'static str>, &'static str);
 
-const TABLES: [&[Row]; 3] = [client::FIXES, docker::FIXES, packets::FIXES];
+const TABLES: [&[Row]; 4] = [client::FIXES, machine::FIXES, docker::FIXES, packets::FIXES];
 
 /// What stands in a command for what the cause does not tell.
 const USUAL: &[(&str, &str)] = &[
@@ -80,19 +83,34 @@ pub fn texts() -> impl Iterator<Item = &'static str> {
 }
 
 fn filled(code: Code, arguments: &Arguments, subject: &Subject) -> Vec<Fix> {
-    let mut all: Vec<Fix> = Vec::new();
+    let mut all: Vec<(bool, Fix)> = Vec::new();
     let rows = TABLES.into_iter().flatten().filter(|(of, ..)| *of == code);
     for (_, place, template, text) in rows {
+        let only = ONLY.iter().find(|(of, _)| of == text);
+        let setting = arguments.get("setting").map_or("", String::as_str);
+        if only.is_some_and(|(_, settings)| !settings.contains(&setting)) {
+            continue;
+        }
         let command = template.map(|template| command(template, arguments, subject));
         if command == Some(None) {
             continue;
         }
+        let special = only.is_some() || template.is_some_and(|it| is_special(it, arguments));
         let fix = Fix { place: *place, command: command.flatten(), text };
-        if !all.iter().any(|other| other.command.is_some() && other.command == fix.command) {
-            all.push(fix);
+        if !all.iter().any(|(_, other)| other.command.is_some() && other.command == fix.command) {
+            all.push((special, fix));
         }
     }
-    all
+    // What is for just this cause stands first.
+    all.sort_by_key(|(special, _)| !special);
+    all.into_iter().map(|(_, fix)| fix).collect()
+}
+
+/// Whether there is something in it that only this cause could tell.
+fn is_special(template: &str, arguments: &Arguments) -> bool {
+    let usual = |name: &str| USUAL.iter().any(|(it, _)| *it == name);
+    let told = arguments.keys().filter(|name| !usual(name));
+    told.into_iter().any(|name| template.contains(&format!("{{{name}}}")))
 }
 
 /// `template` with what stands in braces filled in; braces around anything but a word of small
@@ -121,7 +139,11 @@ fn command(template: &str, arguments: &Arguments, subject: &Subject) -> Option<S
 }
 
 fn argument<'a>(word: &str, arguments: &'a Arguments) -> Option<&'a str> {
-    let told = arguments.get(word).map(String::as_str).filter(|it| is_plain(it));
+    let told = arguments.get(word).map(String::as_str);
+    // The path of a file on Windows; no shell of a server gets it.
+    let told = told.filter(|it| {
+        is_plain(&if word == "hosts" { it.replace('\\', "/") } else { (*it).to_owned() })
+    });
     told.or_else(|| USUAL.iter().find(|(name, _)| *name == word).map(|(_, usual)| *usual))
 }
 

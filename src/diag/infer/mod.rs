@@ -5,6 +5,7 @@
 mod answer;
 mod beyond;
 mod certificate;
+mod client;
 mod content;
 mod docker;
 mod entry;
@@ -187,6 +188,9 @@ pub const RULES: &[(Code, Rule)] = &[
     (Code::CloudFirewallSuspected, packets::cloud_firewall_suspected),
     (Code::BehindNat, packets::behind_nat),
     (Code::PublicAddressDiffers, packets::public_address_differs),
+    (Code::SystemProxyDiffers, client::system_proxy_differs),
+    (Code::AppBypassesProxy, client::app_bypasses_proxy),
+    (Code::VpnCapturesRoute, client::vpn_captures_route),
 ];
 
 /// All suspects.
