@@ -309,10 +309,8 @@ fn each_fault_has_its_code_and_its_command() {
         let text = serde_json::to_string_pretty(&server.0).unwrap() + "\n";
         assert_eq!(serde_json::from_str::<Evidence>(&text).unwrap(), server.0);
         // Docker's facts tell these as well.
-        let folder = match code {
-            Code::PortTaken | Code::BacklogOverflow => format!("{}.packets", code.word()),
-            _ => code.word().to_owned(),
-        };
+        let both = [Code::PortTaken, Code::BacklogOverflow].contains(&code);
+        let folder = format!("{}{}", code.word(), if both { ".packets" } else { "" });
         let file = root().join("cases").join(folder).join("evidence.json");
         if std::env::var_os("UPDATE_EVIDENCE").is_some() {
             fs::create_dir_all(file.parent().unwrap()).unwrap();
