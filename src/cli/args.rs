@@ -20,6 +20,10 @@ pub(super) const CHECK_PORT: &str = "check-port";
 pub(super) const TARGETS: &str = "targets";
 pub(super) const PROBE: &str = "probe";
 pub(super) const DOCTOR: &str = "doctor";
+pub(super) const ROLE: &str = "role";
+pub(super) const CONTAINER: &str = "container";
+pub(super) const PORT: &str = "port";
+pub(super) const WITNESS: &str = "witness";
 pub(super) const ONLINE: &str = "online";
 pub(super) const PROXY: &str = "proxy";
 pub(super) const TARGET: &str = "target";
@@ -139,12 +143,28 @@ fn probe() -> Command {
         .args(examining("15"))
 }
 
-/// Everything of `probe`, and this machine.
+/// Everything of `probe`, and this machine; or the server on which it runs.
 fn doctor() -> Command {
+    let one = |name: &'static str, value: &'static str, help: &'static str| {
+        Arg::new(name).long(name).value_name(value).help(help)
+    };
     probe()
         .name(DOCTOR)
-        .about("What is wrong on the way to a proxy, and what to do")
-        .hide(true)
+        .override_usage("sami-proxy doctor [OPTIONS] [PROXY]")
+        .about("What is wrong with a proxy and the way to it, and what to do: with PROXY from here, without it on the proxy's own server")
+        .arg(
+            one(ROLE, "ROLE", "From where to look; else it is found out")
+                .value_parser(["client", "host", "container"]),
+        )
+        .arg(one(CONTAINER, "NAME", "On the server: the proxy's container [default: sami-llm-proxy]"))
+        .arg(
+            one(PORT, "PORT", "On the server: the port that clients use [default: 8080]")
+                .allow_hyphen_values(true),
+        )
+        .arg(
+            one(WITNESS, "SECONDS", "On the server, as root: count who knocks at the port meanwhile")
+                .allow_hyphen_values(true),
+        )
         .arg(
             Arg::new(ONLINE)
                 .long(ONLINE)

@@ -41,7 +41,7 @@ fn evidence(flags: Flags<'_>, words: &Words) -> Result<Vec<Evidence>, String> {
     if let Some(file) = flags.one(args::FROM) {
         return examine::saved(file, flags, &LIVE);
     }
-    let (ask, budget) = request(flags)?;
+    let (ask, budget) = request(flags, None)?;
     examine::measure(vec![ask], budget, words)
 }
 
@@ -60,8 +60,9 @@ pub(super) const LIVE: [&str; 11] = [
     args::PROXY,
 ];
 
-pub(super) fn request(flags: Flags<'_>) -> Result<(Ask, Duration), String> {
-    let mut url = proxy_url::parse(proxy(flags)?)?;
+/// What the flags ask for, of the proxy that was typed, or else of `proxy`.
+pub(super) fn request(flags: Flags<'_>, proxy: Option<&str>) -> Result<(Ask, Duration), String> {
+    let mut url = proxy_url::parse(typed(flags, proxy)?)?;
     if let Some(login) = flags.one(args::USER) {
         if url.login.is_some() {
             return Err("--user, and a user in the proxy's URL: give one of them".to_owned());
@@ -95,10 +96,11 @@ pub(super) fn request(flags: Flags<'_>) -> Result<(Ask, Duration), String> {
     Ok((Ask { subject, asked, login: url.login, roots, pin }, budget))
 }
 
-fn proxy(flags: Flags<'_>) -> Result<&str, String> {
+fn typed<'a>(flags: Flags<'a>, proxy: Option<&'a str>) -> Result<&'a str, String> {
     let mut given = flags.many(args::PROXY);
     match (given.next(), given.next()) {
         (Some(one), None) => Ok(one),
+        (None, _) if proxy.is_some() => Ok(proxy.unwrap_or_default()),
         (None, _) => {
             let example = "81.85.76.160:8080 or https://USER:PASSWORD@HOST:PORT";
             Err(format!("probe needs a proxy, such as {example}"))

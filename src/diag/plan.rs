@@ -248,6 +248,9 @@ fn useless(check: CheckId, evidence: &Evidence, address: Option<SocketAddr>) -> 
     if check == CheckId::Resolve && evidence.subject.ip().is_some() {
         return Err(Skip::AddressGiven);
     }
+    if check == CheckId::Portal && !evidence.asked.online {
+        return Err(Skip::OnlineOnly);
+    }
     if stands_alone(check) {
         return Ok(());
     }

@@ -191,8 +191,9 @@ pub(super) fn vpn_captures_route(evidence: &Evidence) -> Option<Suspect> {
     let proxy = evidence.primary()?.ip().to_canonical();
     let (route, source) = evidence
         .routes()
-        .find(|(_, it)| it.to.to_canonical() == proxy)
-        .and_then(|(reference, it)| Some((reference, it.source?)))?;
+        .filter(|(_, it)| it.to.to_canonical() == proxy)
+        .filter_map(|(reference, it)| Some((reference, it.source?)))
+        .min_by_key(|(reference, _)| *reference)?;
     let used = all.of(source)?;
     let product = used.vpn()?;
     let (_, gateway) = plain_way(all).filter(|_| is_public(proxy))?;
