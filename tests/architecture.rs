@@ -71,7 +71,7 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("Approved(", &["proxy/policy.rs"]),
     ("clap::", &["cli/args.rs", "cli/mod.rs", "cli/exit.rs"]),
     ("println!", &["cli/check_config.rs", "cli/exit.rs"]),
-    ("unsafe ", &[]),
+    ("unsafe ", &["cli/windows_console.rs"]),
 ];
 
 /// A file without its tests.

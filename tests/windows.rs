@@ -83,6 +83,30 @@ fn it_starts() {
 }
 
 #[test]
+fn it_says_to_windows_what_it_is() {
+    let Some(wine) = Wine::new() else { return };
+    let bytes = std::fs::read(wine.exe()).unwrap();
+    // The manifest is there as it is, and once: two of them do not load.
+    let manifest = include_str!("../src/bin/sami-proxy.manifest");
+    let begins = manifest.get(..manifest.find("<!--").unwrap()).unwrap();
+    let found = bytes.windows(begins.len()).filter(|it| *it == begins.as_bytes()).count();
+    assert_eq!(found, 1);
+    for setting in ["asInvoker", ">UTF-8<", "longPathAware", "8e0f7a12-bfb3-4fe8-b9a5-48fd50a15a9a"]
+    {
+        assert!(bytes.windows(setting.len()).any(|it| it == setting.as_bytes()), "{setting}");
+    }
+    // What the file's properties show: a key, a NUL, padding to four bytes, the value.
+    let wide = |text: &str| text.encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<u8>>();
+    for key in ["FileVersion", "ProductVersion"] {
+        let key = wide(key);
+        let at = bytes.windows(key.len()).position(|it| it == key).unwrap() + key.len();
+        let near = &bytes[at..at + 32];
+        let version = wide(env!("CARGO_PKG_VERSION"));
+        assert!(near.windows(version.len()).any(|it| it == version), "{}", near.escape_ascii());
+    }
+}
+
+#[test]
 fn what_is_wrong_is_one_line() {
     let Some(wine) = Wine::new() else { return };
     for (arguments, expected) in [

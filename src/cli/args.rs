@@ -40,7 +40,18 @@ const COLOR: &str = "color";
 pub(super) const VERBOSE: &str = "verbose";
 pub(super) const IPV4: &str = "ipv4";
 pub(super) const IPV6: &str = "ipv6";
-const CONFIG: &str = "config";
+pub(super) const SERVICE: &str = "service";
+/// What a double click does, for tests.
+pub(super) const WINDOW: &str = "window";
+pub(super) const INSTALL: &str = "install";
+pub(super) const REMOVE: &str = "remove";
+pub(super) const START: &str = "start";
+pub(super) const STOP: &str = "stop";
+pub(super) const STATUS: &str = "status";
+/// What Windows calls.
+pub(super) const RUN: &str = "run";
+const SETTINGS: &str = "settings";
+pub(super) const CONFIG: &str = "config";
 const CONFIG_VARIABLE: &str = "SAMI_PROXY_CONFIG";
 
 const PRECEDENCE: &str = "Every setting is also an environment variable, SAMI_PROXY_ and its name in \
@@ -67,7 +78,54 @@ pub(super) fn command() -> Command {
     Command::new("sami-proxy")
         .version(env!("CARGO_PKG_VERSION"))
         .about("A forward proxy for reaching LLM APIs")
-        .subcommands([serve, healthcheck, check_port(), probe(), doctor(), explain])
+        .subcommands([
+            serve,
+            healthcheck,
+            check_port(),
+            probe(),
+            doctor(),
+            explain,
+            service(),
+            Command::new(WINDOW).hide(true),
+        ])
+}
+
+fn service() -> Command {
+    let settings = || {
+        Arg::new(SETTINGS)
+            .value_name("FLAGS")
+            .num_args(0..)
+            .last(true)
+            .help("Settings, as `serve` takes them")
+    };
+    let deeds = [
+        Command::new(INSTALL)
+            .about("Make `serve` a service that starts with Windows, with the flags after --")
+            .after_help("Passwords belong into the file of --config: everybody can read the flags of a service.")
+            .arg(settings()),
+        Command::new(REMOVE).about("Stop the service and remove it"),
+        Command::new(START).about("Start it now"),
+        Command::new(STOP).about("Let connections finish and stop it"),
+        Command::new(STATUS).about("Is it installed, does it run; exit code 0 when it does"),
+        Command::new(RUN).hide(true).arg(settings()),
+    ];
+    Command::new(SERVICE)
+        .about("Run the proxy as a service of Windows")
+        .subcommand_required(true)
+        .subcommands(deeds)
+}
+
+/// The settings after `--` of a service.
+pub(super) fn of_service(flags: &ArgMatches) -> Result<ArgMatches, clap::Error> {
+    let given = flags.get_many::<String>(SETTINGS).into_iter().flatten();
+    Command::new(SERVE).no_binary_name(true).args(settings()).try_get_matches_from(given)
+}
+
+/// Every setting that was given as a flag, each value by itself.
+pub(super) fn given(flags: &ArgMatches) -> Vec<(&'static str, String)> {
+    let keys = TABLE.iter().map(|row| row.key).chain([CONFIG]);
+    let values = |key| flags.get_many::<String>(key).into_iter().flatten().cloned();
+    keys.flat_map(|key| values(key).map(move |value| (key, value))).collect()
 }
 
 fn language() -> Arg {

@@ -1,5 +1,12 @@
 //! What only the operating system knows about the person and the console.
 
+#[cfg(windows)]
+use std::io::IsTerminal;
+
+use super::double_click::{Console, Person};
+#[cfg(windows)]
+use super::windows_console;
+
 /// The language of the user interface, such as `ru-RU`.
 #[cfg(windows)]
 pub(super) fn language() -> Option<String> {
@@ -23,3 +30,17 @@ pub(super) fn prepare_console() {
 /// Elsewhere every terminal does.
 #[cfg(not(windows))]
 pub(super) const fn prepare_console() {}
+
+/// Whose console this is.
+#[cfg(windows)]
+pub(super) fn console() -> Console {
+    let there = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
+    let person = if there { Person::There } else { Person::Absent };
+    Console::of(windows_console::processes(), person)
+}
+
+/// Elsewhere a program in a window of its own is started with a command.
+#[cfg(not(windows))]
+pub(super) const fn console() -> Console {
+    Console::of(0, Person::Absent)
+}

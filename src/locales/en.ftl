@@ -14,6 +14,14 @@ segment-proxy = the proxy
 segment-dns = names, as the proxy looks them up
 segment-target = the service you want to reach
 
+### A double click on sami-proxy.exe
+
+window-welcome = Sami Proxy: this window finds out whether your proxy works.
+window-ask = Type the address of the proxy, for example 81.85.76.160:8080, and press Enter:
+window-ask-known = Press Enter to examine { $proxy }, or type the address of another proxy:
+window-wrong = This is not an address of a proxy. It must look like HOST:PORT or http://USER:PASSWORD@HOST:PORT.
+window-close = Press Enter to close this window.
+
 ### A report: labels, states, places
 
 # Of the ribbon: one word each.

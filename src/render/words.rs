@@ -296,6 +296,7 @@ mod tests {
         "speaks-",
         "unexplained",
         "waterfall",
+        "window-",
     ];
 
     fn folder() -> std::path::PathBuf {

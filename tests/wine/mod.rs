@@ -121,6 +121,11 @@ impl Wine {
         Serve::spawn(self.command(&self.exe, &arguments))
     }
 
+    /// The program.
+    pub fn exe(&self) -> &Path {
+        &self.exe
+    }
+
     /// Temporary files of this Windows.
     pub fn folder(&self) -> &Path {
         &self.folder
