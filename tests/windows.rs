@@ -316,13 +316,9 @@ fn settings_that_notepad_has_saved_are_read() {
     assert!(line.contains("7s") && line.contains("settings.toml"), "{line}");
 }
 
-#[test]
-fn the_proxy_relays_and_stops_in_order() {
-    let Some(wine) = Wine::new() else { return };
-    let origin = answering("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nhi");
-    let proxy = wine.serve(&["--allow-private", "--tls-self-signed"]);
-    // A tunnel.
-    let mut client = TcpStream::connect(proxy.address).unwrap();
+/// A tunnel to `origin`.
+fn tunnel(proxy: SocketAddr, origin: SocketAddr) -> TcpStream {
+    let mut client = TcpStream::connect(proxy).unwrap();
     client.set_read_timeout(Some(LIMIT)).unwrap();
     write!(client, "CONNECT {origin} HTTP/1.1\r\nHost: {origin}\r\n\r\n").unwrap();
     let mut head = Vec::new();
@@ -332,6 +328,15 @@ fn the_proxy_relays_and_stops_in_order() {
         head.push(byte[0]);
     }
     assert!(head.starts_with(b"HTTP/1.1 200 "), "{}", head.escape_ascii());
+    client
+}
+
+#[test]
+fn the_proxy_relays_and_stops_in_order() {
+    let Some(wine) = Wine::new() else { return };
+    let origin = answering("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nhi");
+    let proxy = wine.serve(&["--allow-private", "--tls-self-signed"]);
+    let mut client = tunnel(proxy.address, origin);
     write!(client, "GET / HTTP/1.1\r\nHost: {origin}\r\n\r\n").unwrap();
     let mut answer = String::new();
     client.read_to_string(&mut answer).unwrap();
@@ -554,4 +559,125 @@ fn the_hosts_file_of_windows_is_read() {
         "{found:#}"
     );
     assert!(found["path"].as_str().unwrap().to_lowercase().ends_with(r"\drivers\etc\hosts"));
+}
+
+/// `service` with these arguments: exit code, and what it says on either output.
+fn service(wine: &Wine, arguments: &[&str]) -> (i32, String) {
+    let (code, out, err) = parts(wine.run(&[&["service"], arguments].concat()));
+    (code, out + &err)
+}
+
+/// There is one service manager for all tests here, so this is one test.
+#[test]
+fn it_is_a_service_from_its_installation_to_its_removal() {
+    let Some(wine) = Wine::new() else { return };
+    let nobody =
+        (1, "error: the service is not installed: sami-proxy service install\n".to_owned());
+    for deed in ["status", "start", "stop", "remove"] {
+        assert_eq!(service(wine, &[deed]), nobody, "{deed}");
+    }
+    let own = format!(r"{}\list", wine.profile());
+    for (flags, expected) in [
+        (&["--auth", "sami:secret"][..], "error: --auth: everybody on this computer can read"),
+        (&["--upstream", "http://sami:secret@h:1"], "error: --upstream: everybody"),
+        (&["--tea"], "error: unexpected argument '--tea' found"),
+        (&["--listen", "tea"], "error: --listen"),
+        (&["--auth-file", &own], &format!("error: --auth-file {own}: a service can't")),
+    ] {
+        let (code, said) = service(wine, &[&["install", "--"], flags].concat());
+        assert!(code == 2 && said.starts_with(expected) && said.lines().count() == 1, "{said}");
+        assert!(!said.contains("secret"), "{said}");
+    }
+    let (code, said) = service(wine, &["run", "--", "--listen", "127.0.0.1:0"]);
+    assert!(code == 2 && said.contains("service start"), "{said}");
+
+    // Its settings in a file with a blank in its name; the port is where it says.
+    let file = wine.folder().join("our settings.toml");
+    let text = "listen = '127.0.0.1:0'\nallow-private = true\ndrain-timeout = '60s'\n";
+    std::fs::write(&file, text).unwrap();
+    let (code, said) = service(wine, &["install", "--", "--config", "our settings.toml"]);
+    assert_eq!(code, 0, "{said}");
+    // What Wine 8 does not know is said, and is no failure.
+    let notes = said.lines().filter(|line| line.starts_with("note: this Windows does not know "));
+    assert!(said.starts_with("the service is installed") && notes.count() <= 2, "{said}");
+    let (code, said) = service(wine, &["install"]);
+    assert!(code == 1 && said.contains("installed already"), "{said}");
+    assert_eq!(service(wine, &["status"]), (1, "the service is stopped\n".to_owned()));
+
+    for deed in ["start", "start", "status"] {
+        let (code, said) = service(wine, &[deed]);
+        assert!(code == 0 && said.starts_with("the service is running, process "), "{said}");
+    }
+    let log = wine.program_data().join("sami-proxy/sami-proxy.log");
+    let logged = || std::fs::read_to_string(&log).unwrap();
+    common::process::until(|| logged().contains("listening on "));
+    let address =
+        logged().split("listening on ").nth(1).unwrap().lines().next().unwrap().to_owned();
+    let address: SocketAddr = address.parse().unwrap();
+
+    // A stop is a drain: the tunnel that is open finishes, and a new one finds nobody.
+    let origin = answering("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nhi");
+    let mut client = tunnel(address, origin);
+    let stop = std::thread::scope(|scope| {
+        let stop = scope.spawn(|| service(wine, &["stop"]));
+        common::process::until(|| logged().contains("stopping: 1 connection "));
+        let (code, said) = service(wine, &["status"]);
+        assert_eq!((code, said.as_str()), (1, "the service is stopping\n"));
+        assert!(TcpStream::connect(address).is_err());
+        write!(client, "GET / HTTP/1.1\r\nHost: {origin}\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).unwrap();
+        assert!(answer.ends_with("hi"), "{answer}");
+        drop(client);
+        stop.join().unwrap()
+    });
+    assert_eq!(stop, (0, "the service is stopped\n".to_owned()));
+    assert!(logged().contains("stopped: every connection had finished"), "{}", logged());
+    assert_eq!(service(wine, &["stop"]).0, 0, "it is stopped already");
+
+    // What is wrong with it by then is at the end of its log.
+    std::fs::write(&file, "tea = 1").unwrap();
+    let (code, said) = service(wine, &["start"]);
+    assert!(
+        code == 1 && said.starts_with("the service has failed; why stands at the end of"),
+        "{said}"
+    );
+    let last = logged().lines().last().unwrap().to_owned();
+    assert!(last.contains(" ERROR ") && last.contains("there is no setting \"tea\""), "{last}");
+
+    // Removing stops it, too.
+    std::fs::write(&file, text).unwrap();
+    assert_eq!(service(wine, &["start"]).0, 0);
+    assert_eq!(service(wine, &["remove"]).0, 0);
+    assert_eq!(service(wine, &["status"]), nobody);
+}
+
+#[test]
+fn a_double_click_asks_examines_and_waits() {
+    let Some(wine) = Wine::new() else { return };
+    let port = closed();
+    let typed = format!("tea\r\n{port}\r\n\r\n");
+    let (code, out, err) = parts(wine.answer(&["window"], &[("SAMI_PROXY_LANG", "en")], &typed));
+    assert_eq!(code, 1, "{err}");
+    assert!(out.contains("port-refused"), "{out}");
+    let lines: Vec<&str> = err.lines().filter(|line| !line.is_empty()).collect();
+    let begins = [
+        "Sami Proxy: ",
+        "Type the address",
+        "This is not an address",
+        "Type the address",
+        "Press Enter to close",
+    ];
+    assert_eq!(lines.len(), begins.len(), "{err}");
+    assert!(lines.iter().zip(begins).all(|(line, begin)| line.starts_with(begin)), "{err}");
+    // Enter alone takes what is known; its password is not shown.
+    let known = format!("http://sami:secret@{port}");
+    let variables = [("SAMI_PROXY_LANG", "ru"), ("SAMI_PROXY_TARGET", known.as_str())];
+    let (code, out, err) = parts(wine.answer(&["window"], &variables, "\r\n\r\n"));
+    assert_eq!(code, 1, "{err}");
+    assert!(out.contains("port-refused") && err.contains(&format!("проверить {port}")), "{err}");
+    assert!(!err.contains("secret") && !out.contains("secret"), "{out}{err}");
+    // Nobody answers.
+    let (code, out, _) = parts(wine.answer(&["window"], &[], ""));
+    assert_eq!((code, out.as_str()), (3, ""));
 }
