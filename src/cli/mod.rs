@@ -11,6 +11,7 @@ mod exit;
 mod explain;
 mod healthcheck;
 mod host;
+#[cfg(any(windows, test))]
 mod log_file;
 mod probe;
 mod progress;

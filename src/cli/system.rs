@@ -1,11 +1,8 @@
 //! What only the operating system knows about the person and the console.
 
-#[cfg(windows)]
 use std::io::IsTerminal;
 
 use super::double_click::{Console, Person};
-#[cfg(windows)]
-use super::windows_console;
 
 /// The language of the user interface, such as `ru-RU`.
 #[cfg(windows)]
@@ -32,15 +29,18 @@ pub(super) fn prepare_console() {
 pub(super) const fn prepare_console() {}
 
 /// Whose console this is.
-#[cfg(windows)]
 pub(super) fn console() -> Console {
     let there = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
-    let person = if there { Person::There } else { Person::Absent };
-    Console::of(windows_console::processes(), person)
+    Console::of(processes(), if there { Person::There } else { Person::Absent })
+}
+
+#[cfg(windows)]
+fn processes() -> u32 {
+    super::windows_console::processes()
 }
 
 /// Elsewhere a program in a window of its own is started with a command.
 #[cfg(not(windows))]
-pub(super) const fn console() -> Console {
-    Console::of(0, Person::Absent)
+const fn processes() -> u32 {
+    0
 }
