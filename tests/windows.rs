@@ -96,12 +96,12 @@ fn it_says_to_windows_what_it_is() {
         assert!(bytes.windows(setting.len()).any(|it| it == setting.as_bytes()), "{setting}");
     }
     // What the file's properties show: a key, a NUL, padding to four bytes, the value.
-    let wide = |text: &str| text.encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<u8>>();
+    let utf16 = |text: &str| text.encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<u8>>();
     for key in ["FileVersion", "ProductVersion"] {
-        let key = wide(key);
+        let key = utf16(key);
         let at = bytes.windows(key.len()).position(|it| it == key).unwrap() + key.len();
         let near = &bytes[at..at + 32];
-        let version = wide(env!("CARGO_PKG_VERSION"));
+        let version = utf16(env!("CARGO_PKG_VERSION"));
         assert!(near.windows(version.len()).any(|it| it == version), "{}", near.escape_ascii());
     }
 }
@@ -567,14 +567,12 @@ fn service(wine: &Wine, arguments: &[&str]) -> (i32, String) {
     (code, out + &err)
 }
 
-/// There is one service manager for all tests here, so this is one test.
-#[test]
-fn it_is_a_service_from_its_installation_to_its_removal() {
-    let Some(wine) = Wine::new() else { return };
-    let nobody =
-        (1, "error: the service is not installed: sami-proxy service install\n".to_owned());
+const NOT_INSTALLED: &str = "error: the service is not installed: sami-proxy service install\n";
+
+/// What `service` does without a service, and what is not installed.
+fn nothing_is_installed(wine: &Wine) {
     for deed in ["status", "start", "stop", "remove"] {
-        assert_eq!(service(wine, &[deed]), nobody, "{deed}");
+        assert_eq!(service(wine, &[deed]), (1, NOT_INSTALLED.to_owned()), "{deed}");
     }
     let own = format!(r"{}\list", wine.profile());
     for (flags, expected) in [
@@ -590,16 +588,45 @@ fn it_is_a_service_from_its_installation_to_its_removal() {
     }
     let (code, said) = service(wine, &["run", "--", "--listen", "127.0.0.1:0"]);
     assert!(code == 2 && said.contains("service start"), "{said}");
+}
 
-    // Its settings in a file with a blank in its name; the port is where it says.
+/// A stop is a drain: the tunnel that is open finishes, and a new one finds nobody.
+fn a_stop_is_a_drain(wine: &Wine, logged: &(impl Fn() -> String + Sync)) {
+    let address =
+        logged().split("listening on ").nth(1).unwrap().lines().next().unwrap().to_owned();
+    let address: SocketAddr = address.parse().unwrap();
+    let origin = answering("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nhi");
+    let mut client = tunnel(address, origin);
+    let stop = std::thread::scope(|scope| {
+        let stop = scope.spawn(|| service(wine, &["stop"]));
+        common::process::until(|| logged().contains("stopping: 1 connection "));
+        assert_eq!(service(wine, &["status"]), (1, "the service is stopping\n".to_owned()));
+        assert!(TcpStream::connect(address).is_err());
+        write!(client, "GET / HTTP/1.1\r\nHost: {origin}\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).unwrap();
+        assert!(answer.ends_with("hi"), "{answer}");
+        drop(client);
+        stop.join().unwrap()
+    });
+    assert_eq!(stop, (0, "the service is stopped\n".to_owned()));
+    assert!(logged().contains("stopped: every connection had finished"), "{}", logged());
+}
+
+/// There is one service manager for all tests here, so this is one test.
+#[test]
+fn it_is_a_service_from_its_installation_to_its_removal() {
+    let Some(wine) = Wine::new() else { return };
+    nothing_is_installed(wine);
+    // Its settings are in a file with a blank in its name; the port is where the log says.
     let file = wine.folder().join("our settings.toml");
     let text = "listen = '127.0.0.1:0'\nallow-private = true\ndrain-timeout = '60s'\n";
     std::fs::write(&file, text).unwrap();
     let (code, said) = service(wine, &["install", "--", "--config", "our settings.toml"]);
-    assert_eq!(code, 0, "{said}");
     // What Wine 8 does not know is said, and is no failure.
     let notes = said.lines().filter(|line| line.starts_with("note: this Windows does not know "));
     assert!(said.starts_with("the service is installed") && notes.count() <= 2, "{said}");
+    assert_eq!(code, 0, "{said}");
     let (code, said) = service(wine, &["install"]);
     assert!(code == 1 && said.contains("installed already"), "{said}");
     assert_eq!(service(wine, &["status"]), (1, "the service is stopped\n".to_owned()));
@@ -611,37 +638,14 @@ fn it_is_a_service_from_its_installation_to_its_removal() {
     let log = wine.program_data().join("sami-proxy/sami-proxy.log");
     let logged = || std::fs::read_to_string(&log).unwrap();
     common::process::until(|| logged().contains("listening on "));
-    let address =
-        logged().split("listening on ").nth(1).unwrap().lines().next().unwrap().to_owned();
-    let address: SocketAddr = address.parse().unwrap();
-
-    // A stop is a drain: the tunnel that is open finishes, and a new one finds nobody.
-    let origin = answering("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nhi");
-    let mut client = tunnel(address, origin);
-    let stop = std::thread::scope(|scope| {
-        let stop = scope.spawn(|| service(wine, &["stop"]));
-        common::process::until(|| logged().contains("stopping: 1 connection "));
-        let (code, said) = service(wine, &["status"]);
-        assert_eq!((code, said.as_str()), (1, "the service is stopping\n"));
-        assert!(TcpStream::connect(address).is_err());
-        write!(client, "GET / HTTP/1.1\r\nHost: {origin}\r\n\r\n").unwrap();
-        let mut answer = String::new();
-        client.read_to_string(&mut answer).unwrap();
-        assert!(answer.ends_with("hi"), "{answer}");
-        drop(client);
-        stop.join().unwrap()
-    });
-    assert_eq!(stop, (0, "the service is stopped\n".to_owned()));
-    assert!(logged().contains("stopped: every connection had finished"), "{}", logged());
+    a_stop_is_a_drain(wine, &logged);
     assert_eq!(service(wine, &["stop"]).0, 0, "it is stopped already");
 
     // What is wrong with it by then is at the end of its log.
     std::fs::write(&file, "tea = 1").unwrap();
     let (code, said) = service(wine, &["start"]);
-    assert!(
-        code == 1 && said.starts_with("the service has failed; why stands at the end of"),
-        "{said}"
-    );
+    let failed = "the service has failed; why stands at the end of ";
+    assert!(code == 1 && said.starts_with(failed), "{said}");
     let last = logged().lines().last().unwrap().to_owned();
     assert!(last.contains(" ERROR ") && last.contains("there is no setting \"tea\""), "{last}");
 
@@ -649,7 +653,7 @@ fn it_is_a_service_from_its_installation_to_its_removal() {
     std::fs::write(&file, text).unwrap();
     assert_eq!(service(wine, &["start"]).0, 0);
     assert_eq!(service(wine, &["remove"]).0, 0);
-    assert_eq!(service(wine, &["status"]), nobody);
+    assert_eq!(service(wine, &["status"]), (1, NOT_INSTALLED.to_owned()));
 }
 
 #[test]

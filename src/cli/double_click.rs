@@ -58,7 +58,7 @@ pub(super) fn run(
     let known = VARIABLES.iter().filter_map(|name| variable(name));
     let known = known.map(|it| it.trim().to_owned()).find(|it| proxy_url::parse(it).is_ok());
     say(&words.text("window-welcome", &[]));
-    let Some(proxy) = ask(&mut input, words, known) else {
+    let Some(proxy) = ask(&mut input, words, known.as_deref()) else {
         return ExitCode::from(exit::INCONCLUSIVE);
     };
     let code = examine(["sami-proxy", COMMAND, "--", &proxy].map(OsString::from).to_vec());
@@ -68,9 +68,9 @@ pub(super) fn run(
 }
 
 /// The proxy that the person names, or `known` when nothing is entered.
-fn ask(input: &mut impl BufRead, words: &Words, known: Option<String>) -> Option<String> {
+fn ask(input: &mut impl BufRead, words: &Words, known: Option<&str>) -> Option<String> {
     // A password is not shown.
-    let shown = known.as_deref().and_then(|it| proxy_url::parse(it).ok());
+    let shown = known.and_then(|it| proxy_url::parse(it).ok());
     let question = match shown {
         Some(url) => {
             let proxy = url.address.to_string();
@@ -85,8 +85,8 @@ fn ask(input: &mut impl BufRead, words: &Words, known: Option<String>) -> Option
             return None;
         }
         let line = line.trim().trim_start_matches('\u{feff}').trim();
-        match (line, &known) {
-            ("", Some(known)) => return Some(known.clone()),
+        match (line, known) {
+            ("", Some(known)) => return Some(known.to_owned()),
             ("", None) => {}
             (line, _) => match proxy_url::parse(line) {
                 Ok(_) => return Some(line.to_owned()),
@@ -126,15 +126,15 @@ mod tests {
     #[test]
     fn it_asks_until_it_has_a_proxy() {
         let words = Words::new(Lang::En);
-        let known = || Some("http://u:p@known:8080".to_owned());
+        let known = Some("http://u:p@known:8080");
         for (typed, known, expected) in [
             ("h:1\r\n", None, Some("h:1")),
             ("\n  \nnonsense\n h:1 \n", None, Some("h:1")),
             ("\u{feff}h:1\n", None, Some("h:1")),
-            ("\r\n", known(), Some("http://u:p@known:8080")),
-            ("h:1", known(), Some("h:1")),
+            ("\r\n", known, Some("http://u:p@known:8080")),
+            ("h:1", known, Some("h:1")),
             ("nonsense\n", None, None),
-            ("", known(), None),
+            ("", known, None),
         ] {
             let answer = ask(&mut typed.as_bytes(), &words, known);
             assert_eq!(answer.as_deref(), expected, "{typed:?}");

@@ -4,9 +4,6 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-/// Bytes after which a new file is begun.
-const FULL: u64 = 10 << 20;
-
 /// The file that is written, and where its predecessor goes.
 #[derive(Debug)]
 pub(super) struct LogFile {
@@ -18,16 +15,13 @@ pub(super) struct LogFile {
 }
 
 impl LogFile {
-    /// Goes on with `path`; a full one becomes `path` with `.1`, in the place of an older one.
+    /// Goes on with `path`; when it has `full` bytes it becomes `path` with `.1`, in the place of an
+    /// older one.
     ///
     /// # Errors
     ///
     /// The file or its folder can't be made.
-    pub(super) fn open(path: &Path) -> io::Result<Self> {
-        Self::with_limit(path, FULL)
-    }
-
-    fn with_limit(path: &Path, full: u64) -> io::Result<Self> {
+    pub(super) fn open(path: &Path, full: u64) -> io::Result<Self> {
         if let Some(folder) = path.parent() {
             std::fs::create_dir_all(folder)?;
         }
@@ -87,7 +81,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("deep/proxy.log");
         for line in ["one\n", "two\n", "three\n"] {
-            LogFile::with_limit(&path, 8).unwrap().write_all(line.as_bytes()).unwrap();
+            LogFile::open(&path, 8).unwrap().write_all(line.as_bytes()).unwrap();
         }
         assert_eq!(read_to_string(&path).unwrap(), "three\n");
         assert_eq!(read_to_string(folder.path().join("deep/proxy.log.1")).unwrap(), "one\ntwo\n");
@@ -99,7 +93,7 @@ mod tests {
         let path = folder.path().join("proxy.log");
         // A folder with something in it in the place of the predecessor: nothing is renamed to it.
         std::fs::create_dir_all(folder.path().join("proxy.log.1/x")).unwrap();
-        let mut log = LogFile::with_limit(&path, 100).unwrap();
+        let mut log = LogFile::open(&path, 100).unwrap();
         let mut most = 0;
         for _ in 0..1000 {
             log.write_all(b"0123456789\n").unwrap();

@@ -12,9 +12,9 @@ use windows_service::service::{
 use windows_service::service_control_handler::{
     self, ServiceControlHandlerResult, ServiceStatusHandle,
 };
-use windows_service::{Error, define_windows_service, service_dispatcher};
+use windows_service::{define_windows_service, service_dispatcher};
 
-use super::{NAME, Read, log};
+use super::{NAME, Read, log, manager};
 use crate::cli::host::{Host, Phase};
 use crate::cli::log_file::LogFile;
 use crate::cli::{exit, serve};
@@ -25,6 +25,9 @@ const NOT_FOR_PEOPLE: i32 = 1063;
 const BEAT: Duration = Duration::from_secs(1);
 /// Without a word for so long, Windows takes it for dead.
 const HINT: Duration = Duration::from_secs(10);
+
+/// Bytes after which a new log file is begun.
+const FULL: u64 = 10 << 20;
 
 /// Windows calls a function without arguments of ours.
 static READ: Mutex<Option<Read>> = Mutex::new(None);
@@ -38,11 +41,12 @@ define_windows_service!(enter, begin);
 /// Windows has not started this process as a service.
 pub(super) fn run(read: Read) -> Result<(), String> {
     *READ.lock().unwrap_or_else(PoisonError::into_inner) = Some(read);
-    service_dispatcher::start(NAME, enter).map_err(|error| match error {
-        Error::Winapi(error) if error.raw_os_error() == Some(NOT_FOR_PEOPLE) => {
+    let outcome = service_dispatcher::start(NAME, enter);
+    outcome.map_err(|error| match manager::number(&error) {
+        Some(NOT_FOR_PEOPLE) => {
             "`service run` is what Windows calls; you want: sami-proxy service start".to_owned()
         }
-        error => error.to_string(),
+        _ => manager::words(&error),
     })
 }
 
@@ -77,7 +81,8 @@ fn proxy(orders: UnboundedReceiver<()>, reporter: &Arc<Reporter>) -> Result<(), 
     let read = READ.lock().unwrap_or_else(PoisonError::into_inner).take();
     let layers = read.map_or_else(|| Err("started twice".to_owned()), |read| read())?;
     let path = log();
-    let file = LogFile::open(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+    let file =
+        LogFile::open(&path, FULL).map_err(|error| format!("{}: {error}", path.display()))?;
     reporter.beat(ServiceState::StartPending);
     let theirs = Arc::clone(reporter);
     let tell = move |phase| match phase {
@@ -87,7 +92,7 @@ fn proxy(orders: UnboundedReceiver<()>, reporter: &Arc<Reporter>) -> Result<(), 
             let beating = Arc::clone(&theirs);
             std::thread::spawn(move || {
                 while beating.beat(ServiceState::StopPending) {
-                    std::thread::sleep(BEAT);
+                    std::thread::park_timeout(BEAT);
                 }
             });
         }
@@ -98,7 +103,7 @@ fn proxy(orders: UnboundedReceiver<()>, reporter: &Arc<Reporter>) -> Result<(), 
 
 /// The last line of a service that has failed.
 fn complain(problem: &str) {
-    if let Ok(mut file) = LogFile::open(&log()) {
+    if let Ok(mut file) = LogFile::open(&log(), FULL) {
         let now = humantime::format_rfc3339_millis(SystemTime::now());
         let _nobody_to_tell = writeln!(file, "{now} ERROR {problem}");
     }

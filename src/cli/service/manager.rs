@@ -1,8 +1,9 @@
 //! What is asked of the service manager of Windows.
 
 use std::ffi::{OsStr, OsString};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use tokio::time::Instant;
 use windows_service::Error;
 use windows_service::service::{
     Service, ServiceAccess, ServiceAction, ServiceActionType, ServiceErrorControl, ServiceExitCode,
@@ -52,13 +53,15 @@ pub(super) fn install(arguments: &[String]) -> Result<Done, String> {
     let service = connect(ServiceManagerAccess::CREATE_SERVICE)?
         .create_service(&info, access)
         .map_err(|error| words(&error))?;
-    let mut text = "the service is installed; it starts with Windows".to_owned();
+    let mut lines = vec!["the service is installed; it starts with Windows".to_owned()];
     for (what, outcome) in refine(&service) {
         if let Err(error) = outcome {
-            text.push_str(&format!("\nnote: this Windows does not know {what}: {}", words(&error)));
+            lines.push(format!("note: this Windows does not know {what}: {}", words(&error)));
         }
     }
-    text.push_str(&format!("\nnow: sami-proxy service start\nits log: {}", log().display()));
+    lines.push("now: sami-proxy service start".to_owned());
+    lines.push(format!("its log: {}", log().display()));
+    let text = lines.join("\n");
     Ok(Done { text, well: true })
 }
 
@@ -120,10 +123,11 @@ fn stopped(service: &Service) -> Result<(), String> {
         }
         Ok(_) => {}
     }
-    match settled(service, ServiceState::StopPending, STOP_LIMIT)?.current_state {
-        ServiceState::Stopped => Ok(()),
-        state => Err(format!("the service does not stop: it is {}", word(state))),
+    let state = settled(service, ServiceState::StopPending, STOP_LIMIT)?.current_state;
+    if state == ServiceState::Stopped {
+        return Ok(());
     }
+    Err(format!("the service does not stop: it is {}", word(state)))
 }
 
 /// Its status when it is no longer `pending`.
@@ -144,7 +148,7 @@ fn settled(
         if begun.elapsed() > limit {
             return Err(format!("the service is {} for too long", word(now.current_state)));
         }
-        std::thread::sleep(LOOK);
+        std::thread::park_timeout(LOOK);
     }
 }
 
@@ -187,12 +191,12 @@ fn open(access: ServiceAccess) -> Result<Service, String> {
         .map_err(|error| words(&error))
 }
 
-fn number(error: &Error) -> Option<i32> {
+pub(super) fn number(error: &Error) -> Option<i32> {
     if let Error::Winapi(error) = error { error.raw_os_error() } else { None }
 }
 
 /// One line for a person.
-fn words(error: &Error) -> String {
+pub(super) fn words(error: &Error) -> String {
     match (number(error), error) {
         (Some(ACCESS_DENIED), _) => {
             "only an administrator may do that: open PowerShell with «Run as administrator» and repeat it"
