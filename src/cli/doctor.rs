@@ -76,17 +76,20 @@ enum Asker {
     Server(Role),
 }
 
-/// What can be found out of this machine without a question.
+/// What is known without a question.
 struct Here {
+    /// A proxy was named.
+    typed: bool,
     in_container: bool,
     has_docker: bool,
     proxy: Option<String>,
 }
 
 impl Here {
-    fn look() -> Self {
+    fn look(flags: Flags<'_>) -> Self {
         let named = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
         Self {
+            typed: flags.many(args::PROXY).next().is_some(),
             in_container: OF_CONTAINERS.iter().any(|path| Path::new(path).exists()),
             has_docker: std::env::var_os("DOCKER_HOST").is_some() || Path::new(SOCKET).exists(),
             proxy: VARIABLES.into_iter().find_map(named),
@@ -95,18 +98,17 @@ impl Here {
 }
 
 fn role(flags: Flags<'_>) -> Result<Asker, String> {
-    let typed = flags.many(args::PROXY).next().is_some();
     let wanted = match flags.one(args::ROLE) {
         Some("client") => Some(Role::Client),
         Some("host") => Some(Role::Host),
         Some("container") => Some(Role::Container),
         _ => None,
     };
-    decide(typed, wanted, &Here::look())
+    decide(wanted, &Here::look(flags))
 }
 
-fn decide(typed: bool, wanted: Option<Role>, here: &Here) -> Result<Asker, String> {
-    match (wanted, typed) {
+fn decide(wanted: Option<Role>, here: &Here) -> Result<Asker, String> {
+    match (wanted, here.typed) {
         (Some(Role::Host | Role::Container), true) => {
             Err("--role host and container look at this machine: leave out the proxy".to_owned())
         }
@@ -183,6 +185,7 @@ mod tests {
     #[test]
     fn where_it_runs_is_found_out() {
         let here = |in_container, has_docker, proxy: Option<&str>| Here {
+            typed: false,
             in_container,
             has_docker,
             proxy: proxy.map(str::to_owned),
@@ -191,16 +194,14 @@ mod tests {
         let inside = here(true, true, None);
         let user = here(false, false, Some("p:1"));
         let (host, container) = (Asker::Server(Role::Host), Asker::Server(Role::Container));
-        assert_eq!(decide(true, None, &inside), Ok(Asker::Client(None)));
-        assert_eq!(decide(false, None, &server), Ok(host));
-        assert_eq!(decide(false, None, &inside), Ok(container));
-        assert_eq!(decide(false, None, &user), Ok(Asker::Client(Some("p:1".to_owned()))));
-        assert_eq!(
-            decide(false, Some(Role::Client), &server),
-            Ok(Asker::Client(Some("p:1".to_owned())))
-        );
-        assert_eq!(decide(false, Some(Role::Host), &inside), Ok(Asker::Server(Role::Host)));
-        assert!(decide(false, None, &nowhere).is_err());
-        assert!(decide(true, Some(Role::Host), &server).is_err());
+        let typed = Here { typed: true, ..here(true, true, None) };
+        assert_eq!(decide(None, &typed), Ok(Asker::Client(None)));
+        assert!(decide(Some(Role::Host), &typed).is_err());
+        assert_eq!(decide(None, &server), Ok(host));
+        assert_eq!(decide(None, &inside), Ok(container));
+        assert_eq!(decide(None, &user), Ok(Asker::Client(Some("p:1".to_owned()))));
+        assert_eq!(decide(Some(Role::Client), &server), Ok(Asker::Client(Some("p:1".to_owned()))));
+        assert_eq!(decide(Some(Role::Host), &inside), Ok(Asker::Server(Role::Host)));
+        assert!(decide(None, &nowhere).is_err());
     }
 }
