@@ -108,7 +108,9 @@ fn filled(code: Code, arguments: &Arguments, subject: &Subject) -> Vec<Fix> {
 
 /// Whether there is something in it that only this cause could tell.
 fn is_special(template: &str, arguments: &Arguments) -> bool {
-    let usual = |name: &str| USUAL.iter().any(|(it, _)| *it == name);
+    let usual = |name: &str| {
+        matches!(name, "host" | "port" | "proxy") || USUAL.iter().any(|(it, _)| *it == name)
+    };
     let told = arguments.keys().filter(|name| !usual(name));
     told.into_iter().any(|name| template.contains(&format!("{{{name}}}")))
 }
