@@ -1,7 +1,7 @@
 //! What a server's packet filter does with a packet: its tools' output ↔ facts, and a walk through
 //! the rules. Pure.
 //!
-//! [`save`], [`nft`], [`ufw`] and [`tables`] read; [`walk`] asks [`matches`] of each rule and says
+//! [`save`], [`nft`], [`ufw`] and [`tables`] read; [`walk`] asks `matches` of each rule and says
 //! what becomes of a packet. A condition that is not understood is never guessed: both ways are
 //! walked, and only if they come to the same is there an answer.
 
