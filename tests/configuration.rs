@@ -159,6 +159,15 @@ fn usage_errors_are_exit_2_and_help_and_version_are_0() {
 }
 
 #[test]
+fn a_service_of_windows_is_for_windows() {
+    for arguments in
+        [&["service", "status"][..], &["service", "install", "--", "--listen", "127.0.0.1:8080"]]
+    {
+        complains(arguments, &["for Windows", "systemd", "Docker"]);
+    }
+}
+
+#[test]
 fn a_proxy_says_at_the_start_who_may_reach_what() {
     let bare = Serve::start(&[]);
     let port = bare.address;

@@ -19,6 +19,12 @@ const LANG: &str = "lang";
 pub(super) const CHECK_PORT: &str = "check-port";
 pub(super) const TARGETS: &str = "targets";
 pub(super) const PROBE: &str = "probe";
+pub(super) const DOCTOR: &str = "doctor";
+pub(super) const ROLE: &str = "role";
+pub(super) const CONTAINER: &str = "container";
+pub(super) const PORT: &str = "port";
+pub(super) const WITNESS: &str = "witness";
+pub(super) const ONLINE: &str = "online";
 pub(super) const PROXY: &str = "proxy";
 pub(super) const TARGET: &str = "target";
 pub(super) const LLM: &str = "llm";
@@ -34,7 +40,18 @@ const COLOR: &str = "color";
 pub(super) const VERBOSE: &str = "verbose";
 pub(super) const IPV4: &str = "ipv4";
 pub(super) const IPV6: &str = "ipv6";
-const CONFIG: &str = "config";
+pub(super) const SERVICE: &str = "service";
+/// What a double click does, for tests.
+pub(super) const WINDOW: &str = "window";
+pub(super) const INSTALL: &str = "install";
+pub(super) const REMOVE: &str = "remove";
+pub(super) const START: &str = "start";
+pub(super) const STOP: &str = "stop";
+pub(super) const STATUS: &str = "status";
+/// What Windows calls.
+pub(super) const RUN: &str = "run";
+const SETTINGS: &str = "settings";
+pub(super) const CONFIG: &str = "config";
 const CONFIG_VARIABLE: &str = "SAMI_PROXY_CONFIG";
 
 const PRECEDENCE: &str = "Every setting is also an environment variable, SAMI_PROXY_ and its name in \
@@ -61,7 +78,54 @@ pub(super) fn command() -> Command {
     Command::new("sami-proxy")
         .version(env!("CARGO_PKG_VERSION"))
         .about("A forward proxy for reaching LLM APIs")
-        .subcommands([serve, healthcheck, check_port(), probe(), explain])
+        .subcommands([
+            serve,
+            healthcheck,
+            check_port(),
+            probe(),
+            doctor(),
+            explain,
+            service(),
+            Command::new(WINDOW).hide(true),
+        ])
+}
+
+fn service() -> Command {
+    let settings = || {
+        Arg::new(SETTINGS)
+            .value_name("FLAGS")
+            .num_args(0..)
+            .last(true)
+            .help("Settings, as `serve` takes them")
+    };
+    let deeds = [
+        Command::new(INSTALL)
+            .about("Make `serve` a service that starts with Windows, with the flags after --")
+            .after_help("Passwords belong into the file of --config: everybody can read the flags of a service.")
+            .arg(settings()),
+        Command::new(REMOVE).about("Stop the service and remove it"),
+        Command::new(START).about("Start it now"),
+        Command::new(STOP).about("Let connections finish and stop it"),
+        Command::new(STATUS).about("Is it installed, does it run; exit code 0 when it does"),
+        Command::new(RUN).hide(true).arg(settings()),
+    ];
+    Command::new(SERVICE)
+        .about("Run the proxy as a service of Windows")
+        .subcommand_required(true)
+        .subcommands(deeds)
+}
+
+/// The settings after `--` of a service.
+pub(super) fn of_service(flags: &ArgMatches) -> Result<ArgMatches, clap::Error> {
+    let given = flags.get_many::<String>(SETTINGS).into_iter().flatten();
+    Command::new(SERVE).no_binary_name(true).args(settings()).try_get_matches_from(given)
+}
+
+/// Every setting that was given as a flag, each value by itself.
+pub(super) fn given(flags: &ArgMatches) -> Vec<(&'static str, String)> {
+    let keys = TABLE.iter().map(|row| row.key).chain([CONFIG]);
+    let values = |key| flags.get_many::<String>(key).into_iter().flatten().cloned();
+    keys.flat_map(|key| values(key).map(move |value| (key, value))).collect()
 }
 
 fn language() -> Arg {
@@ -135,6 +199,36 @@ fn probe() -> Command {
         .arg(one(CA, "FILE", "Trust the certificates in this PEM file too"))
         .arg(one(PIN, "SHA256", "The pin that an https:// proxy printed at its start"))
         .args(examining("15"))
+}
+
+/// Everything of `probe`, and this machine; or the server on which it runs.
+fn doctor() -> Command {
+    let one = |name: &'static str, value: &'static str, help: &'static str| {
+        Arg::new(name).long(name).value_name(value).help(help)
+    };
+    probe()
+        .name(DOCTOR)
+        .override_usage("sami-proxy doctor [OPTIONS] [PROXY]")
+        .about("What is wrong with a proxy and the way to it, and what to do: with PROXY from here, without it on the proxy's own server")
+        .arg(
+            one(ROLE, "ROLE", "From where to look; else it is found out")
+                .value_parser(["client", "host", "container"]),
+        )
+        .arg(one(CONTAINER, "NAME", "On the server: the proxy's container [default: sami-llm-proxy]"))
+        .arg(
+            one(PORT, "PORT", "On the server: the port that clients use [default: 8080]")
+                .allow_hyphen_values(true),
+        )
+        .arg(
+            one(WITNESS, "SECONDS", "On the server, as root: count who knocks at the port meanwhile")
+                .allow_hyphen_values(true),
+        )
+        .arg(
+            Arg::new(ONLINE)
+                .long(ONLINE)
+                .action(ArgAction::SetTrue)
+                .help("Ask public services, too, whether this network leads to the Internet"),
+        )
 }
 
 /// What every examining command takes.

@@ -4,17 +4,25 @@ mod args;
 mod check_config;
 mod check_port;
 mod crew;
+mod doctor;
+mod double_click;
 mod examine;
 mod exit;
 mod explain;
 mod healthcheck;
+mod host;
+#[cfg(any(windows, test))]
+mod log_file;
 mod probe;
 mod progress;
 mod proxy_url;
 mod serve;
+mod service;
 mod system;
 mod telling;
 mod text_file;
+#[cfg(windows)]
+mod windows_console;
 
 use std::ffi::OsString;
 use std::io::IsTerminal;
@@ -28,6 +36,20 @@ use crate::render::words::{Lang, Words};
 /// usage or configuration, 3 it could not be told.
 pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     system::prepare_console();
+    let arguments: Vec<OsString> = arguments.collect();
+    if double_click::is_one(arguments.len(), system::console()) {
+        return in_a_window();
+    }
+    obey(arguments)
+}
+
+/// Asks for a proxy and examines it.
+fn in_a_window() -> ExitCode {
+    let lang = Lang::choose(None, variable, system::language().as_deref());
+    double_click::run(&Words::new(lang), variable, obey)
+}
+
+fn obey(arguments: Vec<OsString>) -> ExitCode {
     let matches = match args::command().try_get_matches_from(arguments) {
         Ok(matches) => matches,
         Err(error) => return exit::usage(&error),
@@ -52,7 +74,37 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
         Some((args::PROBE, flags)) => {
             probe::run(args::Flags::new(flags), &Words::new(lang(flags)), look(flags))
         }
+        Some((args::DOCTOR, flags)) => {
+            doctor::run(args::Flags::new(flags), &Words::new(lang(flags)), look(flags))
+        }
+        Some((args::SERVICE, flags)) => of_windows(flags),
+        Some((args::WINDOW, _)) => in_a_window(),
         _ => exit::no_command(),
+    }
+}
+
+/// `service`.
+fn of_windows(flags: &clap::ArgMatches) -> ExitCode {
+    if !cfg!(windows) {
+        let instead = "`service` is for Windows; here let systemd or Docker run `sami-proxy serve`";
+        return exit::line(instead, exit::USAGE);
+    }
+    match flags.subcommand() {
+        Some((args::INSTALL, flags)) => match args::of_service(flags) {
+            Ok(flags) => match layers(&flags) {
+                Ok(layers) => service::install(&args::given(&flags), &layers),
+                Err(error) => exit::config(&error),
+            },
+            Err(error) => exit::usage(&error),
+        },
+        Some((args::RUN, flags)) => {
+            let flags = args::of_service(flags).map_err(|error| error.to_string());
+            // Read where errors go to the log.
+            let read = move || layers(&flags?).map_err(|error| error.to_string());
+            service::run(Box::new(read))
+        }
+        Some((deed, _)) => service::control(deed),
+        None => exit::no_command(),
     }
 }
 

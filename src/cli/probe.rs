@@ -41,12 +41,12 @@ fn evidence(flags: Flags<'_>, words: &Words) -> Result<Vec<Evidence>, String> {
     if let Some(file) = flags.one(args::FROM) {
         return examine::saved(file, flags, &LIVE);
     }
-    let (ask, budget) = request(flags)?;
+    let (ask, budget) = request(flags, None)?;
     examine::measure(vec![ask], budget, words)
 }
 
 /// What has no sense with `--from`.
-const LIVE: [&str; 11] = [
+pub(super) const LIVE: [&str; 11] = [
     args::TIMEOUT,
     args::IPV4,
     args::IPV6,
@@ -60,8 +60,9 @@ const LIVE: [&str; 11] = [
     args::PROXY,
 ];
 
-fn request(flags: Flags<'_>) -> Result<(Ask, Duration), String> {
-    let mut url = proxy_url::parse(proxy(flags)?)?;
+/// What the flags ask for, of the proxy that was typed, or else of `proxy`.
+pub(super) fn request(flags: Flags<'_>, proxy: Option<&str>) -> Result<(Ask, Duration), String> {
+    let mut url = proxy_url::parse(typed(flags, proxy)?)?;
     if let Some(login) = flags.one(args::USER) {
         if url.login.is_some() {
             return Err("--user, and a user in the proxy's URL: give one of them".to_owned());
@@ -89,15 +90,17 @@ fn request(flags: Flags<'_>) -> Result<(Ask, Duration), String> {
         llm: flags.has(args::LLM),
         repeats: repeats(flags)?,
         idle_s,
+        ..Asked::default()
     };
     let roots = flags.one(args::CA).map_or_else(|| Ok(Vec::new()), roots)?;
     Ok((Ask { subject, asked, login: url.login, roots, pin }, budget))
 }
 
-fn proxy(flags: Flags<'_>) -> Result<&str, String> {
+fn typed<'a>(flags: Flags<'a>, proxy: Option<&'a str>) -> Result<&'a str, String> {
     let mut given = flags.many(args::PROXY);
     match (given.next(), given.next()) {
         (Some(one), None) => Ok(one),
+        (None, _) if proxy.is_some() => Ok(proxy.unwrap_or_default()),
         (None, _) => {
             let example = "81.85.76.160:8080 or https://USER:PASSWORD@HOST:PORT";
             Err(format!("probe needs a proxy, such as {example}"))

@@ -50,21 +50,27 @@ impl Progress {
             ("port", Arg::Text(&port)),
             ("proxy", Arg::Text(&proxy)),
         ];
+        let machine = words.text("progress-machine", &args);
         let names = words.text("progress-names", &args);
         let reach = words.text("progress-reach", &args);
         let answer = words.text("progress-answer", &args);
         let link = words.text("progress-link", &args);
         let rhythm = words.text("progress-rhythm", &args);
         let through = words.text("progress-through", &args);
+        let server = words.text("progress-server", &args);
+        let inside = words.text("progress-inside", &args);
         let bar = if self.several.is_none() { self.bar.clone() } else { ProgressBar::hidden() };
         move |area| {
             bar.set_message(match area {
+                Area::Machine => machine.clone(),
                 Area::Names => names.clone(),
                 Area::Reach => reach.clone(),
                 Area::Answer => answer.clone(),
                 Area::Link => link.clone(),
                 Area::Rhythm => rhythm.clone(),
                 Area::Through => through.clone(),
+                Area::Server => server.clone(),
+                Area::Inside => inside.clone(),
             });
         }
     }

@@ -9,6 +9,7 @@ use tokio::runtime::Handle;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::crew::{self, Crew};
+use super::host::{Host, Phase};
 use super::{exit, telling};
 use crate::config::{ConfigError, Layers, Machine, Origin, Serve, convert};
 use crate::net::limits::raise_descriptor_limit;
@@ -25,19 +26,27 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// Runs the proxy until it is told to stop.
 pub(super) fn run(layers: &Layers) -> ExitCode {
-    let serve = match convert(layers, &machine()) {
-        Ok(serve) => serve,
-        Err(error) => return exit::config(&error),
-    };
+    match run_for(Host::console(), layers) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(problem) => exit::line(problem, exit::USAGE),
+    }
+}
+
+/// The same for any `host`.
+///
+/// # Errors
+///
+/// What is wrong with the settings or the machine.
+pub(super) fn run_for(mut host: Host, layers: &Layers) -> Result<(), String> {
+    let serve = convert(layers, &machine()).map_err(|error| error.to_string())?;
     let workers = serve.workers.unwrap_or_else(worker::expected);
     worker::expect(workers);
     let started = crew::single().and_then(|runtime| Ok((runtime, Crew::start(workers)?)));
-    let (runtime, crew) = match started {
-        Ok(started) => started,
-        Err(error) => return exit::line(format!("cannot start threads: {error}"), exit::USAGE),
-    };
-    let log = Arc::new(telling::open(&serve));
-    let outcome = runtime.block_on(serve_until_stopped(serve, Arc::clone(&log), crew.handles()));
+    let (runtime, crew) = started.map_err(|error| format!("cannot start threads: {error}"))?;
+    let output = std::mem::replace(&mut host.output, Box::new(std::io::sink()));
+    let log = Arc::new(telling::open(&serve, output));
+    let running = serve_until_stopped(serve, Arc::clone(&log), crew.handles(), host);
+    let outcome = runtime.block_on(running);
     // What is still open is cut here; each tunnel writes its line.
     runtime.shutdown_timeout(LAST_WORDS);
     crew.end(LAST_WORDS);
@@ -46,10 +55,7 @@ pub(super) fn run(layers: &Layers) -> ExitCode {
         tracing::info!("since the start: {}, log lines dropped: {dropped}", log.tally);
     }
     log.journal.written(LAST_WORDS);
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => exit::config(&blame(layers, &error)),
-    }
+    outcome.map_err(|error| blame(layers, &error).to_string())
 }
 
 /// What this machine offers; the limit of open files is raised as far as it goes.
@@ -93,6 +99,7 @@ async fn serve_until_stopped(
     serve: Serve,
     log: Arc<AccessLog>,
     others: Vec<Handle>,
+    mut host: Host,
 ) -> Result<(), StartError> {
     let settings = serve.settings;
     let server = Server::bind(settings.clone(), log, others).await?;
@@ -112,7 +119,12 @@ async fn serve_until_stopped(
     tokio::spawn(watch(control.clone(), Watched::of(&settings)));
     let mut signals = Signals::new();
     let running = tokio::spawn(server.run());
-    signals.stop(&control).await;
+    (host.tell)(Phase::Running);
+    tokio::select! {
+        () = signals.stop(&control) => {}
+        () = host.order() => {}
+    }
+    (host.tell)(Phase::Stopping);
     tracing::info!(
         "stopping: {} have {} to finish; another signal ends them at once",
         connections(control.open()),

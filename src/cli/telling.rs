@@ -1,5 +1,6 @@
 //! How the running proxy speaks to its operator.
 
+use std::io::Write;
 use std::time::SystemTime;
 
 use tracing_subscriber::fmt::format::Writer;
@@ -21,10 +22,11 @@ impl FormatTime for Stamp {
     }
 }
 
-/// Opens the log on standard output: `docker logs … | grep -i error` sees that one only.
-pub(super) fn open(serve: &Serve) -> AccessLog {
+/// Opens the log on `output`. That is one stream for all lines: `docker logs … | grep -i error`
+/// sees standard output only.
+pub(super) fn open(serve: &Serve, output: Box<dyn Write + Send>) -> AccessLog {
     let format = serve.log_format;
-    let journal = Journal::start(std::io::stdout(), move |lost| lost_line(format, lost));
+    let journal = Journal::start(output, move |lost| lost_line(format, lost));
     let lines = tracing_subscriber::fmt()
         .with_max_level(serve.log_level)
         .with_target(false)

@@ -212,6 +212,7 @@ codes! {
     Ipv6Broken = "ipv6-broken", Client, Warning;
     CredentialsMisencoded = "credentials-misencoded", Client, Warning;
     EgressDatacenterRefused = "egress-datacenter-refused", Target, Warning;
+    VpnCapturesRoute = "vpn-captures-route", Client, Warning;
 }
 
 impl Code {

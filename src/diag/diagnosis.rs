@@ -77,7 +77,17 @@ const MASKS: &[(Code, &[Code])] = &[
     ),
     (
         Code::CaptivePortal,
-        &[Code::Ok, Code::AcceptedThenClosed, Code::SilentPeer, Code::NotAProxy, Code::TlsRequired],
+        &[
+            Code::Ok,
+            Code::AcceptedThenClosed,
+            Code::SilentPeer,
+            Code::NotAProxy,
+            Code::TlsRequired,
+            Code::HostSilent,
+            Code::HostUnreachable,
+            Code::PortFiltered,
+            Code::NoInternet,
+        ],
     ),
     (Code::LocalFirewall, &[Code::PortRefused, Code::PortRejected, Code::HostUnreachable]),
     (
@@ -140,6 +150,84 @@ const MASKS: &[(Code, &[Code])] = &[
     ),
     (Code::LinkLossy, &[Code::LinkSlow]),
     (Code::TargetRegionBlocked, &[Code::EgressDatacenterRefused]),
+    (Code::ContainerOomKilled, &[Code::ContainerStopped, Code::ContainerRestarting]),
+    (Code::WrongArchitecture, &[Code::ContainerStopped, Code::ContainerRestarting]),
+    (
+        Code::PortTaken,
+        &[
+            Code::ContainerStopped,
+            Code::ContainerRestarting,
+            Code::ListenerMissing,
+            Code::ListenerLoopbackOnly,
+            Code::ListenerOtherPort,
+            Code::PortPublishedElsewhere,
+            Code::ContainerUnhealthy,
+        ],
+    ),
+    (Code::DiskFull, &[Code::ContainerMissing, Code::ContainerStopped, Code::ContainerRestarting]),
+    (
+        Code::ContainerRestarting,
+        &[
+            Code::ListenerMissing,
+            Code::ContainerUnhealthy,
+            Code::ContainerNoEgress,
+            Code::ContainerDnsBroken,
+            Code::SilentPeer,
+        ],
+    ),
+    (
+        Code::ContainerNetworkMode,
+        &[
+            Code::PortNotPublished,
+            Code::PortPublishedElsewhere,
+            Code::ListenerOtherPort,
+            Code::ListenerMissing,
+            Code::ContainerUnhealthy,
+            Code::ContainerNoEgress,
+            Code::ContainerDnsBroken,
+        ],
+    ),
+    (Code::ListenerMissing, &[Code::ContainerUnhealthy]),
+    (Code::ListenerLoopbackOnly, &[Code::ContainerUnhealthy]),
+    (Code::ListenerOtherPort, &[Code::ContainerUnhealthy]),
+    (Code::FdLimit, &[Code::BacklogOverflow, Code::SilentPeer, Code::ContainerUnhealthy]),
+    (Code::BacklogOverflow, &[Code::SilentPeer, Code::ContainerUnhealthy]),
+    (Code::SilentPeer, &[Code::Ok, Code::ContainerUnhealthy]),
+    (Code::ContainerNoEgress, &[Code::ContainerDnsBroken]),
+    (Code::ProxyNoEgress, &[Code::Ok, Code::ContainerDnsBroken]),
+    // Without its rules Docker's own listener takes the port, and rules for listeners apply.
+    (
+        Code::DockerNatMissing,
+        &[
+            Code::HostFirewallDrop,
+            Code::PortRejected,
+            Code::PortRefused,
+            Code::PortFiltered,
+            Code::HostSilent,
+            Code::AcceptedThenClosed,
+            Code::ClientAddressHidden,
+        ],
+    ),
+    (
+        Code::ClientBanned,
+        &[
+            Code::HostFirewallDrop,
+            Code::DockerUserDrop,
+            Code::PortRejected,
+            Code::PortRefused,
+            Code::PortFiltered,
+            Code::HostSilent,
+            Code::HostUnreachable,
+        ],
+    ),
+    (Code::IpForwardOff, &[Code::PortFiltered, Code::HostSilent]),
+    (Code::DockerUserDrop, &[Code::PortFiltered, Code::HostSilent]),
+    (Code::HostFirewallDrop, &[Code::PortFiltered, Code::HostSilent]),
+    (Code::ReversePathFilter, &[Code::PortFiltered, Code::HostSilent]),
+    (Code::ConntrackFull, &[Code::PortFiltered, Code::HostSilent]),
+    (Code::BacklogOverflow, &[Code::PortFiltered, Code::SilentPeer]),
+    (Code::PortTaken, &[Code::NotAProxy]),
+    (Code::BehindNat, &[Code::PublicAddressDiffers]),
 ];
 
 /// What can't be known of a proxy that does not let us in.
@@ -158,6 +246,11 @@ const BEYOND: &[Code] = &[
 
 /// Whether `cause` explains `symptom` away.
 pub fn masks(cause: Code, symptom: Code) -> bool {
+    // Where something is wrong on the server, not all is well there.
+    let server = (Code::DockerNotRunning..=Code::MemoryShort).contains(&cause);
+    if server && symptom == Code::Ok {
+        return true;
+    }
     MASKS.iter().any(|(of, symptoms)| *of == cause && symptoms.contains(&symptom))
 }
 
@@ -179,6 +272,9 @@ pub fn diagnose(evidence: &Evidence) -> Diagnosis {
     });
     // The surest first; among equals the order of the registry, which is that of the way.
     suspects.sort_by_key(|it| (std::cmp::Reverse(it.confidence), it.code));
+    // Both ends may see the same cause.
+    let mut told = std::collections::BTreeSet::new();
+    suspects.retain(|it| told.insert(it.code));
     let (warnings, causes): (Vec<_>, Vec<_>) =
         suspects.into_iter().partition(|it| it.severity == Severity::Warning);
     let mut causes = causes.into_iter();

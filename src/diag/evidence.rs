@@ -5,8 +5,8 @@ use std::net::{IpAddr, SocketAddr};
 use serde::{Deserialize, Serialize};
 
 use super::fact::{
-    Addresses, Attempt, CheckId, Connects, Control, Fact, Hello, Journey, Ladder, Outcome, Payload,
-    Reference, Route,
+    Addresses, Attempt, CheckId, Connects, Container, Containers, Control, Egress, Engine, Fact,
+    Hello, Journey, Ladder, Outcome, Payload, Pick, Reference, Resources, Route, State,
 };
 
 /// What is examined.
@@ -76,6 +76,21 @@ pub enum Command {
     CheckPort,
     /// Through the proxy.
     Probe,
+    /// Everything that can be seen from where it runs.
+    Doctor,
+}
+
+/// Where a doctor runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Role {
+    /// Where an application uses the proxy.
+    #[default]
+    Client,
+    /// On the proxy's server.
+    Host,
+    /// In the proxy's container.
+    Container,
 }
 
 /// What the proxy is spoken to in.
@@ -120,6 +135,12 @@ pub enum Credentials {
 pub struct Asked {
     /// How far to go.
     pub command: Command,
+    /// From where.
+    #[serde(default)]
+    pub role: Role,
+    /// The name of the proxy's container, when it is not README's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub container: Option<String>,
     /// What the proxy is spoken to in.
     #[serde(default)]
     pub scheme: Scheme,
@@ -138,6 +159,12 @@ pub struct Asked {
     /// How long a tunnel is to be silent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idle_s: Option<u64>,
+    /// How long the server is to count who knocks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub witness_s: Option<u64>,
+    /// Whether others than the proxy, the targets and the system's name servers may be asked.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub online: bool,
 }
 
 /// Everything that is known.
@@ -218,6 +245,38 @@ impl Evidence {
     /// Every request through the proxy: to the targets that were asked for, then to LLM providers.
     pub fn journeys(&self) -> impl Iterator<Item = Found<'_, Journey>> {
         self.all(CheckId::ThroughProxy).chain(self.all(CheckId::Llm))
+    }
+
+    /// Docker on this server.
+    pub fn engine(&self) -> Option<Found<'_, Engine>> {
+        self.one(CheckId::DockerEngine)
+    }
+
+    /// The container of the proxy, as far as that can be told: one that is ours by name or image
+    /// before one that only has the port; among those one that serves the port before one that
+    /// runs, and that before any other; README's name last.
+    pub fn container(&self) -> Option<Found<'_, Container>> {
+        let (reference, all) = self.one::<Containers>(CheckId::Container)?;
+        let port = self.subject.port;
+        let rank = |it: &Container| {
+            let last = it.last();
+            let ours = it.picked.iter().any(|pick| *pick != Pick::Port);
+            let runs = matches!(last.state, State::Running | State::Paused);
+            let serves = it.ports.iter().any(|it| it.port == Some(port));
+            (ours, runs && serves, runs, it.picked.contains(&Pick::Name))
+        };
+        let best = all.containers.iter().rev().max_by_key(|it| rank(it))?;
+        Some((reference, best))
+    }
+
+    /// What the proxy's container reaches.
+    pub fn egress(&self) -> Option<Found<'_, Egress>> {
+        self.one(CheckId::ContainerEgress)
+    }
+
+    /// What may run out on this server.
+    pub fn resources(&self) -> Option<Found<'_, Resources>> {
+        self.one(CheckId::ServerResources)
     }
 
     /// The addresses to connect to: the one that was given, or what the name stands for.

@@ -2,13 +2,16 @@
 
 use std::net::SocketAddr;
 
-use super::evidence::{Command, Evidence, Scheme, is_public};
+use super::evidence::{Asked, Command, Evidence, Role, Scheme, is_public};
 use super::fact::{CheckId, Hello, Outcome, Skip, Speaks};
 use super::llm::PROVIDERS;
+use super::plan_host;
 
 /// Steps of one area run at the same time; the next area sees what they found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Area {
+    /// The machine that asks.
+    Machine,
     /// The name.
     Names,
     /// Connecting.
@@ -21,16 +24,34 @@ pub enum Area {
     Rhythm,
     /// Through the proxy, and beside it.
     Through,
+    /// The server itself: what runs there, and where it listens.
+    Server,
+    /// Inside the proxy's container, and what it uses up.
+    Inside,
 }
 
 impl Area {
     /// In their order.
-    pub const ALL: [Self; 6] =
-        [Self::Names, Self::Reach, Self::Answer, Self::Link, Self::Rhythm, Self::Through];
+    pub const ALL: [Self; 9] = [
+        Self::Machine,
+        Self::Names,
+        Self::Reach,
+        Self::Answer,
+        Self::Link,
+        Self::Rhythm,
+        Self::Through,
+        Self::Server,
+        Self::Inside,
+    ];
 
     /// Where a check belongs.
     pub const fn of_check(check: CheckId) -> Self {
         match check {
+            CheckId::Adapters
+            | CheckId::SystemProxy
+            | CheckId::HostsFile
+            | CheckId::Portal
+            | CheckId::Nat64 => Self::Machine,
             CheckId::Resolve => Self::Names,
             CheckId::Route | CheckId::TcpConnect => Self::Reach,
             CheckId::SiblingPorts
@@ -46,17 +67,46 @@ impl Area {
             | CheckId::Direct
             | CheckId::OrdinaryClient
             | CheckId::Llm => Self::Through,
+            CheckId::DockerEngine
+            | CheckId::Container
+            | CheckId::PacketFilter
+            | CheckId::HostListeners
+            | CheckId::KernelSettings
+            | CheckId::PublicAddress
+            | CheckId::Witness => Self::Server,
+            CheckId::ContainerEgress | CheckId::ServerResources => Self::Inside,
         }
     }
 
     /// Those of a command.
-    pub const fn of(command: Command) -> &'static [Self] {
-        match command {
-            Command::CheckPort => &[Self::Names, Self::Reach, Self::Answer],
-            Command::Probe => &Self::ALL,
+    pub const fn of(asked: &Asked) -> &'static [Self] {
+        match (asked.command, asked.role) {
+            (Command::CheckPort, _) => &[Self::Names, Self::Reach, Self::Answer],
+            (Command::Probe, _) => {
+                &[Self::Names, Self::Reach, Self::Answer, Self::Link, Self::Rhythm, Self::Through]
+            }
+            (Command::Doctor, Role::Client) => &[
+                Self::Machine,
+                Self::Names,
+                Self::Reach,
+                Self::Answer,
+                Self::Link,
+                Self::Rhythm,
+                Self::Through,
+            ],
+            (Command::Doctor, Role::Host) => &[Self::Server, Self::Inside],
+            // From inside a container Docker can't be asked.
+            (Command::Doctor, Role::Container) => &[Self::Inside],
         }
     }
 }
+
+/// The pages by which operating systems find out whether they are in the Internet: URL, status and
+/// body that nobody else gives.
+pub const PORTAL: [(&str, u16, &str); 2] = [
+    ("http://www.msftconnecttest.com/connecttest.txt", 200, "Microsoft Connect Test"),
+    ("http://connectivitycheck.gstatic.com/generate_204", 204, ""),
+];
 
 /// The most addresses of one name that are tried.
 pub const MOST_ADDRESSES: usize = 8;
@@ -77,6 +127,7 @@ pub struct Step {
 /// The steps of `area`, given what is known.
 pub fn steps(area: Area, evidence: &Evidence) -> Vec<Step> {
     match area {
+        Area::Machine => machine(evidence),
         Area::Names => vec![step(CheckId::Resolve, evidence, None)],
         Area::Reach => reach(evidence),
         Area::Answer => of_port(
@@ -86,12 +137,24 @@ pub fn steps(area: Area, evidence: &Evidence) -> Vec<Step> {
         Area::Link => of_port(&[CheckId::LinkDown], evidence),
         Area::Rhythm => rhythm(evidence),
         Area::Through => through(evidence),
+        Area::Server | Area::Inside => plan_host::steps(area, evidence),
     }
 }
 
 fn of_port(checks: &[CheckId], evidence: &Evidence) -> Vec<Step> {
     let primary = evidence.primary();
     checks.iter().map(|check| step(*check, evidence, primary)).collect()
+}
+
+fn machine(evidence: &Evidence) -> Vec<Step> {
+    let of =
+        |check, subject: &str| Step { subject: subject.to_owned(), ..step(check, evidence, None) };
+    let mut steps: Vec<Step> =
+        [CheckId::Adapters, CheckId::SystemProxy, CheckId::HostsFile, CheckId::Nat64]
+            .map(|check| step(check, evidence, None))
+            .into();
+    steps.extend(PORTAL.map(|(url, ..)| of(CheckId::Portal, url)));
+    steps
 }
 
 fn rhythm(evidence: &Evidence) -> Vec<Step> {
@@ -131,6 +194,9 @@ fn reach(evidence: &Evidence) -> Vec<Step> {
 
 fn step(check: CheckId, evidence: &Evidence, address: Option<SocketAddr>) -> Step {
     let subject = match (check, address) {
+        (CheckId::Adapters | CheckId::SystemProxy | CheckId::HostsFile | CheckId::Nat64, _) => {
+            String::new()
+        }
         (CheckId::Resolve, _) => evidence.subject.host.clone(),
         (_, Some(address)) => address.to_string(),
         (_, None) => evidence.subject.authority(),
@@ -138,13 +204,27 @@ fn step(check: CheckId, evidence: &Evidence, address: Option<SocketAddr>) -> Ste
     Step { check, address, subject, skip: useless(check, evidence, address).err() }
 }
 
-/// Whether `check` would still tell anything.
-fn useless(check: CheckId, evidence: &Evidence, address: Option<SocketAddr>) -> Result<(), Skip> {
-    let open = evidence.any(Outcome::Open);
+/// Whether `check` tells something also without an address of the proxy.
+const fn stands_alone(check: CheckId) -> bool {
     match check {
-        CheckId::Resolve if evidence.subject.ip().is_some() => return Err(Skip::AddressGiven),
         // Whether there is any network is asked also when no name can be found.
-        CheckId::Resolve | CheckId::Route | CheckId::Direct => return Ok(()),
+        CheckId::Resolve
+        | CheckId::Route
+        | CheckId::Direct
+        | CheckId::DockerEngine
+        | CheckId::Container
+        | CheckId::ContainerEgress
+        | CheckId::ServerResources
+        | CheckId::PacketFilter
+        | CheckId::HostListeners
+        | CheckId::KernelSettings
+        | CheckId::PublicAddress
+        | CheckId::Witness
+        | CheckId::Adapters
+        | CheckId::SystemProxy
+        | CheckId::HostsFile
+        | CheckId::Portal
+        | CheckId::Nat64 => true,
         CheckId::TcpConnect
         | CheckId::SiblingPorts
         | CheckId::TtlLadder
@@ -158,7 +238,21 @@ fn useless(check: CheckId, evidence: &Evidence, address: Option<SocketAddr>) -> 
         | CheckId::ProxyHealth
         | CheckId::ThroughProxy
         | CheckId::OrdinaryClient
-        | CheckId::Llm => {}
+        | CheckId::Llm => false,
+    }
+}
+
+/// Whether `check` would still tell anything.
+fn useless(check: CheckId, evidence: &Evidence, address: Option<SocketAddr>) -> Result<(), Skip> {
+    let open = evidence.any(Outcome::Open);
+    if check == CheckId::Resolve && evidence.subject.ip().is_some() {
+        return Err(Skip::AddressGiven);
+    }
+    if check == CheckId::Portal && !evidence.asked.online {
+        return Err(Skip::OnlineOnly);
+    }
+    if stands_alone(check) {
+        return Ok(());
     }
     let ip = address.ok_or(Skip::NoAddress)?.ip().to_canonical();
     let answers = open || evidence.any(Outcome::Refused);
@@ -182,7 +276,21 @@ fn useless(check: CheckId, evidence: &Evidence, address: Option<SocketAddr>) -> 
         | CheckId::Route
         | CheckId::ControlAddress
         | CheckId::Hello
-        | CheckId::Direct => Ok(()),
+        | CheckId::Direct
+        | CheckId::DockerEngine
+        | CheckId::Container
+        | CheckId::ContainerEgress
+        | CheckId::ServerResources
+        | CheckId::PacketFilter
+        | CheckId::HostListeners
+        | CheckId::KernelSettings
+        | CheckId::PublicAddress
+        | CheckId::Witness
+        | CheckId::Adapters
+        | CheckId::SystemProxy
+        | CheckId::HostsFile
+        | CheckId::Portal
+        | CheckId::Nat64 => Ok(()),
     }
 }
 
@@ -265,9 +373,11 @@ mod tests {
     fn every_check_is_planned_once_for_one_address() {
         let mut evidence = evidence("81.85.76.160", Some(Outcome::Open));
         evidence.asked = Asked {
-            command: Command::Probe,
+            command: Command::Doctor,
+            online: true,
             targets: vec!["https://example.org/".to_owned()],
             idle_s: Some(5),
+            witness_s: Some(1),
             llm: true,
             ..Asked::default()
         };

@@ -4,10 +4,12 @@ use super::code::{Code, Segment};
 use super::diagnosis::{Diagnosis, State, diagnose};
 use super::evidence::{Command, Evidence, is_public};
 use super::fact::{
-    CheckId, Data, Fact, Far, Journey, Outcome, Reference, Said, Skip, Speaks, Stage, Status,
+    Blind, CheckId, Data, Fact, Far, Journey, Outcome, PacketFilter, Read, Reference, Said, Skip,
+    Speaks, Stage, Status, Unseen, Why, Witness,
 };
 use super::infer::{Reach, reach};
 use super::plan::Area;
+use super::report_host;
 
 /// A report.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -95,6 +97,22 @@ impl Report {
         self.diagnosis.verdict.as_ref().map(|it| it.code)
     }
 
+    /// Whether only the administrator may see some of what was to be seen.
+    pub fn is_kept_from_us(&self) -> bool {
+        let of = &self.evidence;
+        let mut facts = of.facts.iter();
+        let skipped = facts.any(|fact| fact.status == Status::Skipped(Skip::NotPermitted));
+        let mut filters = of.all::<PacketFilter>(CheckId::PacketFilter);
+        let unread =
+            |(_, it): (_, &PacketFilter)| it.read.iter().any(|it| it.outcome == Read::Forbidden);
+        let forbidden = |unseen: Option<Unseen>| unseen.is_some_and(|it| it.why == Why::Forbidden);
+        let container = of.container().is_some_and(|(_, it)| forbidden(it.unseen));
+        let egress = of.egress().is_some_and(|(_, it)| forbidden(it.unseen));
+        let witness = of.one::<Witness>(CheckId::Witness);
+        let blind = witness.is_some_and(|(_, it)| it.blind == Some(Blind::NoPermission));
+        skipped || filters.any(unread) || container || egress || blind
+    }
+
     /// Whether time or patience ended before everything was asked.
     pub fn is_cut_short(&self) -> Option<Skip> {
         let reasons = [Skip::Interrupted, Skip::OutOfTime];
@@ -129,7 +147,20 @@ pub fn health(fact: &Fact) -> Health {
         // Not finding an answer is no fault of its own there.
         (
             Status::Failed,
-            CheckId::SiblingPorts | CheckId::TtlLadder | CheckId::Trials | CheckId::Direct,
+            CheckId::SiblingPorts
+            | CheckId::TtlLadder
+            | CheckId::Trials
+            | CheckId::Direct
+            | CheckId::PacketFilter
+            | CheckId::HostListeners
+            | CheckId::KernelSettings
+            | CheckId::PublicAddress
+            | CheckId::Witness
+            | CheckId::Adapters
+            | CheckId::SystemProxy
+            | CheckId::HostsFile
+            | CheckId::Nat64
+            | CheckId::Portal,
             _,
         ) => Health::Warn,
         (
@@ -146,7 +177,11 @@ pub fn health(fact: &Fact) -> Health {
             | CheckId::ProxyHealth
             | CheckId::ThroughProxy
             | CheckId::OrdinaryClient
-            | CheckId::Llm,
+            | CheckId::Llm
+            | CheckId::DockerEngine
+            | CheckId::Container
+            | CheckId::ContainerEgress
+            | CheckId::ServerResources,
             _,
         ) => Health::Bad,
     }
@@ -221,6 +256,10 @@ fn stretch(segment: Segment, evidence: &Evidence, diagnosis: &Diagnosis) -> Stre
     }
     if let Some(warning) = diagnosis.warnings.iter().find(|it| it.code.segment() == segment) {
         return Stretch { segment, health: Health::Warn, by: warning.because.clone() };
+    }
+    if report_host::is_of_server(evidence) {
+        let (health, by) = report_host::seen(segment, evidence);
+        return Stretch { segment, health, by };
     }
     let here = evidence.primary().is_some_and(|it| it.ip().to_canonical().is_loopback());
     let (health, by) = match reached(evidence) {

@@ -27,7 +27,7 @@ pub async fn run(
     let deadline = Instant::now() + budget;
     let mut evidence = ask.evidence();
     let ask = Arc::new(ask);
-    for area in Area::of(evidence.asked.command) {
+    for area in Area::of(&ask.asked) {
         begins(*area);
         let context = Context {
             ask: Arc::clone(&ask),

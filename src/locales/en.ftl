@@ -14,6 +14,14 @@ segment-proxy = the proxy
 segment-dns = names, as the proxy looks them up
 segment-target = the service you want to reach
 
+### A double click on sami-proxy.exe
+
+window-welcome = Sami Proxy: this window finds out whether your proxy works.
+window-ask = Type the address of the proxy, for example 81.85.76.160:8080, and press Enter:
+window-ask-known = Press Enter to examine { $proxy }, or type the address of another proxy:
+window-wrong = This is not an address of a proxy. It must look like HOST:PORT or http://USER:PASSWORD@HOST:PORT.
+window-close = Press Enter to close this window.
+
 ### A report: labels, states, places
 
 # Of the ribbon: one word each.
@@ -89,6 +97,7 @@ progress-seconds = s
 ok-through = the proxy works: { $what } lets us reach { $target }
 ok-through-many = the proxy works: { $what } lets us reach { $target } and { $count } more
 fact-more = and { $count } more
+ok-server = all is well on the server: port { $port } leads to the proxy, and the proxy gets out
 ok-untold = the port is open; there was not enough time to tell what answers
 unexplained = the time or the facts were not enough to tell what is wrong with { $proxy }
 
@@ -1293,7 +1302,7 @@ container-unhealthy-long =
     If only the question is wrong: create the container without --health-cmd; the image brings its own
     check. It asks at SAMI_PROXY_LISTEN, so give a different port by that variable and not by --listen.
 
-wrong-architecture = the image was built for another processor ({ $other })
+wrong-architecture = the image was built for another processor
 wrong-architecture-long =
     The image has a program for another kind of processor than the server's: for ARM (aarch64,
     arm64) in place of Intel/AMD (x86_64, amd64) or the other way round. docker run succeeds, and
@@ -1811,7 +1820,7 @@ client-address-hidden-long =
     In any case a user name and a password are surer than addresses (SAMI_PROXY_AUTH). Never put
     172.17.0.1 into --trust-client here: everybody would be trusted.
 
-system-proxy-differs = Windows itself is set to another proxy: { $other }
+system-proxy-differs = this computer's own settings name another proxy: { $other }
 system-proxy-differs-long =
     The proxy settings of Windows name another proxy than the one that was checked here. Programs
     that follow Windows (browsers, many applications) go there. If nothing listens there, for
@@ -1829,7 +1838,7 @@ system-proxy-differs-long =
     If you don't know it, switch "Use setup script" off.
     In Sami: its own proxy settings do not depend on those of Windows.
 
-app-bypasses-proxy = the application goes past the proxy
+app-bypasses-proxy = applications may go past the proxy, because of { $other }
 app-bypasses-proxy-long =
     The proxy works, but the application does not use it: services see your own address, and the proxy's
     log shows no line while you work. The application has its own settings or none, or the service is on
@@ -2032,8 +2041,6 @@ fix-read-about-the-next-proxy = read in the log what is wrong with the next prox
 fix-encrypt-the-way = let the proxy speak TLS, so that nobody on the way can read the names
 fix-enter-through-tls = run sami-proxy here as well, with the PIN from the log, and enter 127.0.0.1 in Sami
 fix-give-it-name-servers = give the proxy other name servers
-fix-does-the-server-get-out = see whether the server itself gets out
-fix-restart-docker = if Docker's own rules are missing, restart it: it makes them anew
 fix-ask-about-outgoing = ask whether outgoing connections of the server are blocked
 fix-correct-the-target = check the address of the service (Base URL) letter by letter
 fix-try-without-the-proxy = try the same on the server without the proxy
@@ -2070,3 +2077,235 @@ separate-other-egress = ask through a server in another country or at another ho
 separate-other-site = ask for another site through the proxy: curl -v -x http://{ $proxy } https://example.com/
 separate-sizes = send packets of two sizes: ping -f -l 1372 { $host } && ping -f -l 1472 { $host }
 separate-ping-the-host = see whether packets get lost: ping -n 30 { $host }
+
+### doctor: docker
+
+progress-server = looking at Docker and its containers
+progress-inside = looking at what the container reaches
+
+skip-no-engine = Docker can't be asked
+skip-no-container = no container of the proxy is running
+skip-not-permitted = only the administrator may look; run it with sudo
+skip-not-here = it can only be seen on a Linux server
+
+fact-docker-engine = Docker { $name } answers
+fact-docker-engine-failed = Docker does not answer at { $subject }: { $failure }
+fact-container = container { $container }: { $status }, published { $ports }
+fact-container-none = none of the { $count } containers is the proxy's
+fact-container-listens = inside the container somebody listens at { $addresses }
+fact-container-egress = from inside the container: names { $what }, connections { $outcome }
+fact-server-resources = { $subject }: { $megabytes } MB free
+
+separate-log-of-the-kernel = see whether the server ran out of memory: sudo journalctl -k | grep -i 'out of memory'
+separate-another-site = ask for another site from the server: curl -sS -m 10 -o /dev/null https://www.cloudflare.com && echo ok
+
+fix-start-docker = start Docker, now and whenever the server starts
+fix-log-of-docker = if it does not start, read why; if Docker was never installed: sudo apt install docker.io
+fix-with-sudo = run the check with sudo
+fix-another-name = see whether the proxy's container has another name; then give it with --container NAME
+fix-make-the-container = if there is none, make one (the image comes first: docker build -t sami-llm-proxy . in the folder with the source)
+fix-why-it-ended = read in the last lines of the log why it ended
+fix-start-it = start it; if the log names a mistake in the settings, make it anew with the right ones instead
+fix-start-with-the-server = have Docker start it again by itself, also after a restart of the server
+fix-why-it-ends = read in the last lines of the log why it keeps ending
+fix-make-it-anew = make the container anew with the right settings (this removes the old one: add the -e and -v that you had)
+fix-unpause = let it go on
+fix-more-memory = raise the limit of its memory and start it; if it has no limit, see who uses up the server's memory: free -h
+fix-ask-it-again = ask the proxy itself: "ok" means that the proxy is well and only the question (--health-cmd) is wrong
+fix-restart-it-all = restart the container (open connections break off)
+fix-build-here = build the image on this server, in the folder with the source, and make the container anew (add the -e and -v that you had)
+fix-stop-who-has-it = see who has port { $port }, and stop that program or container
+fix-start-it-then = then start the proxy
+fix-anew-published = make the container anew with its port published (this removes the old one: add the -e and -v that you had)
+fix-anew-for-all = make the container anew with its port published to everybody, not to 127.0.0.1 only (this removes the old one: add the -e and -v that you had)
+fix-enter-what-is-published = if that is on purpose, enter the published address and port as the proxy
+fix-anew-in-a-usual-network = make the container anew in Docker's usual network (this removes the old one: add the -e and -v that you had, but no --network)
+fix-why-nobody-listens = read in the log what the program in the container does; it should say "listening"
+fix-anew-listening-to-all = make the container anew without --listen 127.0.0.1: inside a container the proxy has to listen on 0.0.0.0 (this removes the old one: add the -e and -v that you had)
+fix-anew-for-its-port = make the container anew so that the published port leads to where the proxy listens (this removes the old one: add the -e and -v that you had)
+fix-anew-with-more-files = make the container anew with a higher limit of open files (this removes the old one: add the -e and -v that you had)
+fix-anew-with-name-servers = make the container anew with name servers that can be reached (this removes the old one: add the -e and -v that you had)
+fix-restart-docker = restart Docker, which makes its own network rules anew (all its containers stop for a moment)
+fix-who-forbids-it = if that does not help, look for a rule that drops what the container sends, and remove it
+fix-does-the-server-get-out = see whether the server itself gets out (204 is good), and whether its own firewall forbids it
+fix-ask-the-provider-for-a-way-out = ask why connections from the server to port 443 do not get out: a quota, an unpaid bill or a firewall for outgoing connections
+fix-smaller-packets = have Docker make packets no larger than { $limit } bytes, and restart it (all containers stop for a moment; if that file exists already, add "mtu" to it by hand; a network of your own needs the option com.docker.network.driver.mtu)
+fix-what-fills-the-disk = see what fills the disk
+fix-remove-old-images = remove images and build remains that no container uses (asks before it does)
+fix-who-has-the-memory = see who uses the memory; stop what is not needed, add swap, or rent a larger server
+fix-anew-with-a-password = make the container anew with a user name and a password in place of --open (this removes the old one: add the -e and -v that you had)
+fix-restart-docker-for-addresses = if clients come over IPv4, restart Docker, which makes its network rules anew (all containers stop for a moment)
+
+### doctor: packets
+
+check-packet-filter = packet filter
+check-host-listeners = listeners
+check-kernel-settings = kernel
+check-public-address = own addresses
+check-witness = witness
+
+
+fix-forward-now = let the server pass packets on, from now on until it restarts
+fix-forward-always = and after every restart
+fix-ufw-route = let ufw pass packets on to the container; the port is that of the container, not the outer one
+fix-ufw-allow = open the port in ufw
+fix-firewalld = open the port in firewalld, now and for good
+fix-delete-docker-user-rule = delete the rule that drops the packets; look first whether it keeps out somebody it should: sudo iptables -L DOCKER-USER -nv --line-numbers
+fix-accept-first = let the port through before the rule that drops it; this opens it to everybody, and it is lost at the next restart unless you save it
+fix-unban = lift the ban on your address; find out why it was banned, or it will be again
+fix-find-the-ban = find the rule that names your address, and the program that made it
+fix-more-conntrack = double the table of connections until the next restart; if the connections are not yours, see open-proxy
+fix-loose-rp-filter = let answers leave by another interface than questions came by, until the next restart; this weakens the protection against forged addresses
+fix-look-at-route = see by which interface answers to you leave; it should be the one that has the server's address
+fix-test-from-outside = test from outside, not from the server itself, and use the address that the hosting's panel shows
+
+separate-witness = run on the server, and connect from your computer meanwhile: sudo sami-proxy doctor --witness 30
+
+fact-packet-filter = { $count } rules read; a client's packet to the port: { $outcome }
+fact-packet-filter-unknown = the rules of the packet filter could not be read: { $why }
+fact-host-listeners = listening on the port: { $what }
+fact-host-listeners-none = nobody listens on the port
+fact-kernel-settings = forwarding: { $outcome }; connections tracked: { $count } of { $limit }
+fact-public-address = own addresses: { $addresses }
+fact-witness = { $count } knocks on the port in { $seconds } s
+fact-witness-blind = nobody could watch: { $why }
+
+### doctor: what was seen on the server
+
+reach-works = it answers
+reach-missing = there is no such socket
+reach-refused = nobody listens there
+reach-forbidden = this user may not
+reach-silent = it says nothing
+reach-failed = connecting to it failed
+
+run-created = made, but never started
+run-running = running
+run-paused = paused
+run-restarting = ends again and again
+run-removing = being removed
+run-exited = has ended
+run-dead = dead, Docker could not remove it
+run-unknown = in a state that is not known
+
+unseen-forbidden = only the administrator may look
+unseen-gone = it is not there any more
+unseen-failed = looking at it failed
+
+read-whole = they were read
+read-cut = there are too many
+read-missing = no program for them is installed
+read-forbidden = only the administrator may; run it with sudo
+read-failed = what they say is not understood
+read-late = they did not come in time
+
+blind-no-permission = only the administrator may; run it with sudo
+blind-not-linux = it can only be seen on Linux
+blind-failed = the system did not allow it
+
+fact-container-no-ports = nothing
+fact-container-host-network = nothing, it uses the server's own network
+fact-container-silent = nobody listens inside
+fact-container-unseen = who listens inside is not known: { $why }
+fact-container-egress-unseen = the container's network was not looked at: { $why }; from the server itself connections { $outcome }
+fact-names-found = are found
+fact-names-not-found = are not found
+fact-connections-work = succeed
+fact-connections-fail = fail
+fact-connections-untried = were not tried
+fact-server-memory = memory: { $megabytes } MB free
+fact-server-files = open files: { $count } of { $limit }
+fact-packet-accepted = let in
+fact-packet-dropped = dropped ({ $what })
+fact-packet-rejected = rejected ({ $what })
+fact-packet-not-forwarded = not passed on to the container
+fact-packet-no-route = has no way to the container
+fact-packet-unknown = not known what becomes of it
+fact-other-program = another program
+fact-packet-yours = yours: { $outcome }
+fact-container-mtu = packets of up to { $bytes } bytes, the server's network takes { $limit }
+fact-forwarding-on = on
+fact-forwarding-off = off
+fact-forwarding-unknown = not known
+fact-kernel-forwarding = forwarding: { $outcome }
+fact-provider = the hosting is { $name }
+
+check-docker-engine = Docker
+check-container = container
+check-container-egress = from the container
+check-server-resources = disk and memory
+
+not-checked-provider = the firewall of the hosting provider, in front of this server
+not-checked-provider-why = it can't be seen from here
+not-checked-provider-unlock = from your own computer: sami-proxy check-port ADDRESS:{ $port }
+not-checked-root = what only the administrator may see
+not-checked-root-why = this user may not look at it
+not-checked-root-unlock = sudo sami-proxy doctor
+
+### the machine that asks
+
+progress-machine = looking at this computer
+skip-online-only = only asked with --online
+
+check-adapters = adapters
+check-system-proxy = proxy settings
+check-hosts-file = hosts file
+check-portal = sign-in page
+check-nat64 = IPv4
+
+setting-environment = variables
+setting-user-environment = variables for new programs
+setting-windows = Windows
+setting-windows-services = services of Windows
+setting-gnome = GNOME
+setting-macos = macOS
+
+fact-adapters = packets leave by { $name } from { $source }; { $times } of { $attempts } adapters are connected
+fact-adapters-none = no adapter leads out; { $times } of { $attempts } adapters are connected
+fact-system-proxy = told to use a proxy: { $addresses }
+fact-system-proxy-none = this computer was told of no proxy
+fact-hosts-file = the hosts file has { $addresses }
+fact-hosts-file-none = the hosts file says nothing of these names
+fact-hosts-file-unread = { $subject } can't be read
+fact-natsixfour = there is no IPv4 here; the network turns IPv4 addresses into { $to }
+fact-natsixfour-none = there is no IPv4 here, and nobody turns IPv4 addresses into IPv6
+fact-natsixfour-not = packets to IPv4 addresses leave as they are
+
+fix-use-mapped = the server can be reached by the address that this network makes of its own: try it, and enter that in Sami
+fix-use-ipv-six = this network has only IPv6: enter the server's IPv6 address, or use another network
+fix-remove-the-line = remove the line with the proxy's name from the hosts file (as administrator; it changes a setting)
+fix-switch-off-windows-proxy = switch off the other proxy in Windows, if you do not need it (it changes a setting)
+fix-switch-off-proxy-for-all = switch off the other proxy for all users, as administrator (it changes a setting)
+fix-remove-the-script = remove the script that chooses the proxy, if you do not know it (it changes a setting)
+fix-remove-the-variable = remove the variable, in PowerShell, then open a new window (it changes a setting)
+fix-unset-the-variable = remove the variable here, and from the file that sets it, such as ~/.profile
+fix-reset-services = let the services of Windows go out directly, as administrator (it changes a setting)
+fix-switch-off-gnome = switch off the other proxy of the desktop (it changes a setting)
+fix-switch-off-macos = switch off the other proxy of the network service that you use (it changes a setting)
+fix-own-settings = enter host and port of the proxy in Sami's own settings: they do not depend on the system's
+fix-edit-exceptions = remove the service from the list of exceptions (it changes a setting)
+fix-edit-no-proxy = remove the service from the exceptions (NO_PROXY, or the list in the network settings)
+fix-start-it-anew = the variable is newer than the programs that run: close them and start them again
+fix-past-the-vpn = lead packets to the server past the VPN until the next restart, as administrator (it changes a setting)
+fix-without-vpn = or switch the VPN off, or exclude the server in its settings, and check again
+
+vpn-captures-route = packets to { $host } go through the VPN { $name }
+vpn-captures-route-long =
+    A VPN on this computer has taken over the way to your proxy: packets to it leave by the VPN's
+    adapter and not by your own network. The proxy then sees the address of the VPN, so a rule that
+    allows only your address rejects you. Everything gets slower, and if the VPN hangs, the proxy
+    seems to be dead.
+
+    Looks alike: a dial-up connection of your internet provider (PPPoE) is an adapter of the same
+    kind, but there is no other way out; then this warning is not given. Which adapter leads to the
+    server, and which ones there are:
+        Find-NetRoute -RemoteIPAddress ADDRESS
+        Get-NetAdapter
+
+    On Windows: switch the VPN off and check again. If the proxy works without it, exclude the server
+    in the settings of the VPN ("split tunnelling"), or lead packets to the server past it. GATEWAY is
+    the "Default Gateway" of your own network; as administrator:
+        ipconfig
+        route add ADDRESS mask 255.255.255.255 GATEWAY
+    The route is gone after a restart, or with:
+        route delete ADDRESS

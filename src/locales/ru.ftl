@@ -14,6 +14,14 @@ segment-proxy = прокси
 segment-dns = имена, как их находит прокси
 segment-target = сервис, который вам нужен
 
+### Двойной щелчок по sami-proxy.exe
+
+window-welcome = Sami Proxy: это окно проверит, работает ли ваш прокси.
+window-ask = Введите адрес прокси, например 81.85.76.160:8080, и нажмите Enter:
+window-ask-known = Нажмите Enter, чтобы проверить { $proxy }, или введите адрес другого прокси:
+window-wrong = Это не адрес прокси. Он выглядит так: АДРЕС:ПОРТ или http://ИМЯ:ПАРОЛЬ@АДРЕС:ПОРТ.
+window-close = Нажмите Enter, чтобы закрыть это окно.
+
 ### Отчёт: подписи, состояния, места
 
 # Для ленты пути: по одному слову.
@@ -95,6 +103,7 @@ ok-through-many =
        *[many] прокси работает: { $what } открывает { $target } и ещё { $count } адресов
     }
 fact-more = и ещё { $count }
+ok-server = на сервере всё в порядке: порт { $port } ведёт к прокси, и прокси выходит в интернет
 ok-untold = порт открыт, но выяснить, кто отвечает, не хватило времени
 unexplained = не хватило времени или данных, чтобы понять, что не так с { $proxy }
 
@@ -1297,7 +1306,7 @@ container-unhealthy-long =
     спрашивает там, где велит SAMI_PROXY_LISTEN, так что другой порт задавайте этой переменной, а не
     через --listen.
 
-wrong-architecture = образ собран для другого процессора ({ $other })
+wrong-architecture = образ собран для другого процессора
 wrong-architecture-long =
     В образе программа для другого вида процессоров, чем у сервера: для ARM (aarch64, arm64) вместо
     Intel/AMD (x86_64, amd64) или наоборот. docker run проходит без ошибки, но контейнер сразу
@@ -1804,7 +1813,7 @@ client-address-hidden-long =
     В любом случае имя и пароль надёжнее адресов (SAMI_PROXY_AUTH). Не вписывайте сюда 172.17.0.1
     в --trust-client: доверие получат все.
 
-system-proxy-differs = в самой Windows указан другой прокси: { $other }
+system-proxy-differs = в настройках этого компьютера указан другой прокси: { $other }
 system-proxy-differs-long =
     В настройках прокси Windows стоит не тот прокси, который проверялся здесь. Туда идут программы,
     которые слушаются Windows: браузеры и многие приложения. Если там никто не слушает, например
@@ -1822,7 +1831,7 @@ system-proxy-differs-long =
     сильнее остального. Если он вам незнаком, выключите «Использовать сценарий настройки».
     В Sami: её собственные настройки прокси от настроек Windows не зависят.
 
-app-bypasses-proxy = приложение идёт мимо прокси
+app-bypasses-proxy = приложения могут идти мимо прокси, причина: { $other }
 app-bypasses-proxy-long =
     Прокси работает, но приложение им не пользуется: сервисы видят ваш собственный адрес, а в журнале
     прокси, пока вы работаете, не появляется ни строки. У приложения свои настройки или никаких, либо
@@ -2029,8 +2038,6 @@ fix-read-about-the-next-proxy = посмотрите в журнале, что �
 fix-encrypt-the-way = пусть прокси говорит по TLS: тогда имена по дороге никто не прочтёт
 fix-enter-through-tls = запустите sami-proxy и здесь, с отпечатком (PIN) из журнала, и впишите в Sami 127.0.0.1
 fix-give-it-name-servers = дайте прокси другие серверы имён
-fix-does-the-server-get-out = проверьте, выходит ли в интернет сам сервер
-fix-restart-docker = если пропали правила Docker, перезапустите его: он создаст их заново
 fix-ask-about-outgoing = спросите, не закрыты ли исходящие соединения сервера
 fix-correct-the-target = проверьте адрес сервиса (Base URL) буква за буквой
 fix-try-without-the-proxy = попробуйте то же на сервере без прокси
@@ -2067,3 +2074,234 @@ separate-other-egress = спросите через сервер в другой
 separate-other-site = откройте через прокси другой сайт: curl -v -x http://{ $proxy } https://example.com/
 separate-sizes = отправьте пакеты двух размеров: ping -f -l 1372 { $host } && ping -f -l 1472 { $host }
 separate-ping-the-host = посмотрите, теряются ли пакеты: ping -n 30 { $host }
+
+### doctor: docker
+
+progress-server = смотрю, что с Docker и его контейнерами
+progress-inside = смотрю, куда достаёт контейнер
+
+skip-no-engine = Docker спросить нельзя
+skip-no-container = ни один контейнер прокси не работает
+skip-not-permitted = смотреть может только администратор; запустите с sudo
+skip-not-here = это видно только на сервере с Linux
+
+fact-docker-engine = Docker { $name } отвечает
+fact-docker-engine-failed = Docker не отвечает по адресу { $subject }: { $failure }
+fact-container = контейнер { $container }: { $status }, опубликовано { $ports }
+fact-container-none = из контейнеров ({ $count }) ни один не похож на прокси
+fact-container-listens = внутри контейнера слушают { $addresses }
+fact-container-egress = изнутри контейнера: имена { $what }, соединения { $outcome }
+fact-server-resources = { $subject }: свободно { $megabytes } МБ
+
+separate-log-of-the-kernel = посмотрите, не кончалась ли на сервере память: sudo journalctl -k | grep -i 'out of memory'
+separate-another-site = откройте с сервера другой сайт: curl -sS -m 10 -o /dev/null https://www.cloudflare.com && echo ok
+
+fix-start-docker = запустите Docker сейчас и при каждом старте сервера
+fix-log-of-docker = если он не запускается, прочтите почему; если Docker не был установлен: sudo apt install docker.io
+fix-with-sudo = запустите проверку с sudo
+fix-another-name = посмотрите, не называется ли контейнер прокси иначе; тогда укажите имя: --container ИМЯ
+fix-make-the-container = если его нет, создайте (сначала образ: docker build -t sami-llm-proxy . в папке с исходным кодом)
+fix-why-it-ended = прочтите в последних строках журнала, почему он завершился
+fix-start-it = запустите его; если журнал называет ошибку в настройках, лучше создайте его заново с верными
+fix-start-with-the-server = пусть Docker запускает его сам, в том числе после перезагрузки сервера
+fix-why-it-ends = прочтите в последних строках журнала, почему он всё время завершается
+fix-make-it-anew = создайте контейнер заново с верными настройками (старый удаляется: добавьте свои -e и -v)
+fix-unpause = снимите его с паузы
+fix-more-memory = увеличьте его предел памяти и запустите; если предела нет, посмотрите, кто занял память сервера: free -h
+fix-ask-it-again = спросите сам прокси: «ok» значит, что он здоров, а неверен только вопрос (--health-cmd)
+fix-restart-it-all = перезапустите контейнер (открытые соединения оборвутся)
+fix-build-here = соберите образ на этом сервере, в папке с исходным кодом, и создайте контейнер заново (добавьте свои -e и -v)
+fix-stop-who-has-it = посмотрите, кто занял порт { $port }, и остановите эту программу или контейнер
+fix-start-it-then = затем запустите прокси
+fix-anew-published = создайте контейнер заново, опубликовав порт (старый удаляется: добавьте свои -e и -v)
+fix-anew-for-all = создайте контейнер заново, опубликовав порт для всех, а не только для 127.0.0.1 (старый удаляется: добавьте свои -e и -v)
+fix-enter-what-is-published = если так и задумано, укажите как прокси опубликованный адрес и порт
+fix-anew-in-a-usual-network = создайте контейнер заново в обычной сети Docker (старый удаляется: добавьте свои -e и -v, но не --network)
+fix-why-nobody-listens = прочтите в журнале, чем занята программа в контейнере; там должно быть «listening»
+fix-anew-listening-to-all = создайте контейнер заново без --listen 127.0.0.1: внутри контейнера прокси должен слушать 0.0.0.0 (старый удаляется: добавьте свои -e и -v)
+fix-anew-for-its-port = создайте контейнер заново так, чтобы опубликованный порт вёл туда, где слушает прокси (старый удаляется: добавьте свои -e и -v)
+fix-anew-with-more-files = создайте контейнер заново с большим пределом открытых файлов (старый удаляется: добавьте свои -e и -v)
+fix-anew-with-name-servers = создайте контейнер заново с серверами имён, до которых можно достать (старый удаляется: добавьте свои -e и -v)
+fix-restart-docker = перезапустите Docker, он заново создаст свои сетевые правила (все его контейнеры ненадолго остановятся)
+fix-who-forbids-it = если не помогло, найдите правило, которое отбрасывает пакеты контейнера, и уберите его
+fix-does-the-server-get-out = посмотрите, выходит ли наружу сам сервер (204 это хорошо) и не запрещает ли это его же брандмауэр
+fix-ask-the-provider-for-a-way-out = спросите, почему соединения сервера с портом 443 не выходят наружу: лимит, неоплаченный счёт или брандмауэр для исходящих
+fix-smaller-packets = пусть Docker делает пакеты не больше { $limit } байт; перезапустите его (все контейнеры ненадолго остановятся; если такой файл уже есть, допишите в него "mtu" сами; своей сети нужна опция com.docker.network.driver.mtu)
+fix-what-fills-the-disk = посмотрите, чем занят диск
+fix-remove-old-images = удалите образы и остатки сборки, которые никакому контейнеру не нужны (перед этим спросит)
+fix-who-has-the-memory = посмотрите, кто занял память; остановите лишнее, добавьте swap или возьмите сервер побольше
+fix-anew-with-a-password = создайте контейнер заново с именем и паролем вместо --open (старый удаляется: добавьте свои -e и -v)
+fix-restart-docker-for-addresses = если клиенты приходят по IPv4, перезапустите Docker, он заново создаст свои сетевые правила (все контейнеры ненадолго остановятся)
+
+### doctor: packets
+
+check-packet-filter = пакетный фильтр
+check-host-listeners = кто слушает
+check-kernel-settings = ядро
+check-public-address = свои адреса
+check-witness = наблюдатель
+
+
+fix-forward-now = разрешите серверу передавать пакеты дальше; до перезагрузки
+fix-forward-always = и чтобы так было после каждой перезагрузки
+fix-ufw-route = разрешите ufw передавать пакеты контейнеру; порт здесь — порт контейнера, а не внешний
+fix-ufw-allow = откройте порт в ufw
+fix-firewalld = откройте порт в firewalld, сразу и навсегда
+fix-delete-docker-user-rule = удалите правило, которое выбрасывает пакеты; сначала посмотрите, не нужно ли оно против кого-то другого: sudo iptables -L DOCKER-USER -nv --line-numbers
+fix-accept-first = пропустите порт раньше, чем сработает запрещающее правило; порт откроется для всех, а после перезагрузки правило пропадёт, если его не сохранить
+fix-unban = снимите блокировку со своего адреса; выясните, за что он заблокирован, иначе это повторится
+fix-find-the-ban = найдите правило с вашим адресом и программу, которая его создала
+fix-more-conntrack = удвойте таблицу соединений до перезагрузки; если соединения не ваши, см. open-proxy
+fix-loose-rp-filter = разрешите ответам уходить не через тот интерфейс, через который пришёл вопрос, — до перезагрузки; защита от поддельных адресов станет слабее
+fix-look-at-route = посмотрите, через какой интерфейс уходят ответы вам; это должен быть тот, у которого адрес сервера
+fix-test-from-outside = проверяйте снаружи, а не с самого сервера, и по адресу из панели хостинга
+
+separate-witness = запустите на сервере и тем временем подключайтесь со своего компьютера: sudo sami-proxy doctor --witness 30
+
+fact-packet-filter = прочитано правил: { $count }; пакет клиента к порту: { $outcome }
+fact-packet-filter-unknown = правила пакетного фильтра прочитать не удалось: { $why }
+fact-host-listeners = порт слушает { $what }
+fact-host-listeners-none = порт никто не слушает
+fact-kernel-settings = пересылка: { $outcome }; отслеживается соединений: { $count } из { $limit }
+fact-public-address = свои адреса: { $addresses }
+fact-witness = попыток подключиться к порту за { $seconds } с: { $count }
+fact-witness-blind = наблюдать не удалось: { $why }
+
+### doctor: what was seen on the server
+
+reach-works = он отвечает
+reach-missing = такого сокета нет
+reach-refused = там никто не слушает
+reach-forbidden = этому пользователю нельзя
+reach-silent = он молчит
+reach-failed = подключиться не удалось
+
+run-created = создан, но ни разу не запущен
+run-running = работает
+run-paused = приостановлен
+run-restarting = завершается снова и снова
+run-removing = удаляется
+run-exited = завершился
+run-dead = мёртв, Docker не смог его удалить
+run-unknown = в неизвестном состоянии
+
+unseen-forbidden = смотреть может только администратор
+unseen-gone = его уже нет
+unseen-failed = посмотреть не удалось
+
+read-whole = прочитаны
+read-cut = их слишком много
+read-missing = программы для них не установлены
+read-forbidden = смотреть может только администратор; запустите с sudo
+read-failed = прочитанное не удалось понять
+read-late = ответ не пришёл вовремя
+
+blind-no-permission = это может только администратор; запустите с sudo
+blind-not-linux = это видно только в Linux
+blind-failed = система не позволила
+
+fact-container-no-ports = ничего
+fact-container-host-network = ничего, у него общая с сервером сеть
+fact-container-silent = внутри никто не слушает
+fact-container-unseen = кто слушает внутри, неизвестно: { $why }
+fact-container-egress-unseen = в сеть контейнера заглянуть не удалось: { $why }; с самого сервера соединения { $outcome }
+fact-names-found = находятся
+fact-names-not-found = не находятся
+fact-connections-work = устанавливаются
+fact-connections-fail = не устанавливаются
+fact-connections-untried = не проверялись
+fact-server-memory = память: свободно { $megabytes } МБ
+fact-server-files = открыто файлов: { $count } из { $limit }
+fact-packet-accepted = проходит
+fact-packet-dropped = выбрасывается ({ $what })
+fact-packet-rejected = отклоняется ({ $what })
+fact-packet-not-forwarded = не передаётся контейнеру
+fact-packet-no-route = не имеет пути к контейнеру
+fact-packet-unknown = неизвестно, что с ним станет
+fact-other-program = другая программа
+fact-packet-yours = ваш: { $outcome }
+fact-container-mtu = пакеты до { $bytes } байт, а сеть сервера пропускает { $limit }
+fact-forwarding-on = включена
+fact-forwarding-off = выключена
+fact-forwarding-unknown = неизвестно
+fact-kernel-forwarding = пересылка: { $outcome }
+fact-provider = хостинг — { $name }
+
+check-docker-engine = Docker
+check-container = контейнер
+check-container-egress = из контейнера
+check-server-resources = диск и память
+
+not-checked-provider = брандмауэр хостинга перед этим сервером
+not-checked-provider-why = отсюда его не видно
+not-checked-provider-unlock = со своего компьютера: sami-proxy check-port АДРЕС:{ $port }
+not-checked-root = то, что видно только администратору
+not-checked-root-why = этому пользователю смотреть нельзя
+not-checked-root-unlock = sudo sami-proxy doctor
+
+### компьютер, с которого спрашивают
+
+progress-machine = смотрим на этот компьютер
+skip-online-only = спрашивается только с --online
+
+check-adapters = адаптеры
+check-system-proxy = настройки прокси
+check-hosts-file = файл hosts
+check-portal = страница входа
+check-nat64 = IPv4
+
+setting-environment = переменные
+setting-user-environment = переменные для новых программ
+setting-windows = Windows
+setting-windows-services = службы Windows
+setting-gnome = GNOME
+setting-macos = macOS
+
+fact-adapters = пакеты уходят через { $name } с адреса { $source }; подключено адаптеров: { $times } из { $attempts }
+fact-adapters-none = ни один адаптер не ведёт наружу; подключено адаптеров: { $times } из { $attempts }
+fact-system-proxy = задан прокси: { $addresses }
+fact-system-proxy-none = на этом компьютере прокси не задан
+fact-hosts-file = в файле hosts есть { $addresses }
+fact-hosts-file-none = в файле hosts этих имён нет
+fact-hosts-file-unread = файл { $subject } не читается
+fact-natsixfour = здесь нет IPv4; сеть превращает адреса IPv4 в { $to }
+fact-natsixfour-none = здесь нет IPv4, и никто не превращает адреса IPv4 в IPv6
+fact-natsixfour-not = пакеты на адреса IPv4 уходят как есть
+
+fix-use-mapped = сервер доступен по адресу, в который эта сеть превращает его собственный: проверьте и введите его в Sami
+fix-use-ipv-six = в этой сети есть только IPv6: введите адрес IPv6 сервера или используйте другую сеть
+fix-remove-the-line = удалите из файла hosts строку с именем прокси (от администратора; это меняет настройку)
+fix-switch-off-windows-proxy = выключите в Windows другой прокси, если он вам не нужен (это меняет настройку)
+fix-switch-off-proxy-for-all = выключите другой прокси для всех пользователей, от администратора (это меняет настройку)
+fix-remove-the-script = удалите сценарий выбора прокси, если он вам незнаком (это меняет настройку)
+fix-remove-the-variable = удалите переменную, в PowerShell, и откройте новое окно (это меняет настройку)
+fix-unset-the-variable = удалите переменную здесь и в файле, который её задаёт, например ~/.profile
+fix-reset-services = пусть службы Windows выходят напрямую, от администратора (это меняет настройку)
+fix-switch-off-gnome = выключите другой прокси рабочего стола (это меняет настройку)
+fix-switch-off-macos = выключите другой прокси у сетевой службы, которой пользуетесь (это меняет настройку)
+fix-own-settings = введите адрес и порт прокси в настройках самой Sami: они не зависят от системных
+fix-edit-exceptions = удалите сервис из списка исключений (это меняет настройку)
+fix-edit-no-proxy = удалите сервис из исключений (NO_PROXY или список в настройках сети)
+fix-start-it-anew = переменная новее работающих программ: закройте их и запустите снова
+fix-past-the-vpn = направьте пакеты к серверу мимо VPN до перезагрузки, от администратора (это меняет настройку)
+fix-without-vpn = или выключите VPN, или исключите сервер в его настройках, и проверьте снова
+
+vpn-captures-route = пакеты к { $host } уходят через VPN { $name }
+vpn-captures-route-long =
+    VPN на этом компьютере забрал себе дорогу к вашему прокси: пакеты к нему уходят через адаптер
+    VPN, а не через вашу сеть. Прокси видит тогда адрес VPN, и правило, которое пускает только ваш
+    адрес, вас не пустит. Всё становится медленнее, а если VPN завис, кажется, что не отвечает прокси.
+
+    Похоже выглядит: подключение провайдера с логином (PPPoE) - адаптер того же вида, но другой
+    дороги наружу нет; тогда этого предупреждения не будет. Через какой адаптер идёт дорога к
+    серверу и какие адаптеры есть:
+        Find-NetRoute -RemoteIPAddress ADDRESS
+        Get-NetAdapter
+
+    В Windows: выключите VPN и проверьте снова. Если без него прокси работает, исключите сервер в
+    настройках VPN («раздельное туннелирование») или направьте пакеты к серверу мимо него. GATEWAY -
+    «Основной шлюз» вашей сети; от имени администратора:
+        ipconfig
+        route add ADDRESS mask 255.255.255.255 GATEWAY
+    После перезагрузки маршрут исчезнет, раньше его удаляет:
+        route delete ADDRESS

@@ -1,4 +1,5 @@
-//! What the other side's kernel has not acknowledged yet.
+//! What the kernel tells of TCP sockets in `/proc/net/tcp`: what the other side has not acknowledged
+//! yet, and who listens.
 //!
 //! Silence with everything acknowledged: the packets arrive and nobody answers. Silence with bytes
 //! outstanding: the packets do not arrive, or what acknowledges them does not.
@@ -51,11 +52,75 @@ fn end(text: &str) -> Option<(IpAddr, u16)> {
     Some((ip.to_canonical(), u16::from_str_radix(port, 16).ok()?))
 }
 
+/// A socket that waits for connections.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Listening {
+    /// Where.
+    pub address: SocketAddr,
+    /// Connections that nobody has accepted yet.
+    pub waiting: u32,
+    /// The number of the socket, as `/proc/PID/fd` has it.
+    pub inode: u64,
+}
+
+/// The listening sockets in a table as `/proc/net/tcp` and `tcp6` have it (proc(5)). Lines that are
+/// something else are passed over.
+pub fn listening(table: &str) -> Vec<Listening> {
+    table.lines().skip(1).filter_map(listener).collect()
+}
+
+fn listener(line: &str) -> Option<Listening> {
+    /// `TCP_LISTEN`.
+    const LISTEN: &str = "0A";
+    let mut words = line.split_ascii_whitespace().skip(1);
+    let (ip, port) = end(words.next()?)?;
+    if words.nth(1)? != LISTEN {
+        return None;
+    }
+    let (_sent, waiting) = words.next()?.split_once(':')?;
+    let waiting = u32::from_str_radix(waiting, 16).ok()?;
+    // Timer, retransmits, user, timeout.
+    let inode = words.nth(4)?.parse().ok()?;
+    Some(Listening { address: (ip, port).into(), waiting, inode })
+}
+
 #[cfg(test)]
 mod tests {
     use std::net::SocketAddr;
 
-    use super::{canonical, find};
+    use super::{Listening, canonical, find, listening};
+
+    #[cfg(target_endian = "little")]
+    #[test]
+    fn listeners_are_told_from_connections() {
+        let table = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n   \
+            0: 00000000:1F90 00000000:0000 0A 00000000:00000003 00:00000000 00000000 65532        0 4711 3 0\n   \
+            1: 0100007F:0C38 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 4712 1 0\n   \
+            2: 0100007F:9C40 0100007F:1F90 01 0000001F:00000200 01:00000014 00000001     0        0 4713\n   \
+            3: 00000000000000000000000000000000:1F90 00000000000000000000000000000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 4714\n   \
+            4: 00000000:1F90 00000000:0000 0A\n";
+        let one = |address: &str, waiting, inode| Listening {
+            address: address.parse().unwrap(),
+            waiting,
+            inode,
+        };
+        let expected = [
+            one("0.0.0.0:8080", 3, 4711),
+            one("127.0.0.1:3128", 0, 4712),
+            one("[::]:8080", 0, 4714),
+        ];
+        assert_eq!(listening(table), expected);
+        assert_eq!(listening(""), []);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn our_own_listener_is_seen() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let table = std::fs::read_to_string("/proc/thread-self/net/tcp").unwrap();
+        let address = listener.local_addr().unwrap();
+        assert!(listening(&table).iter().any(|it| it.address == address && it.inode > 0));
+    }
 
     #[cfg(target_endian = "little")]
     #[test]
@@ -95,6 +160,7 @@ mod tests {
         fn no_table_makes_it_panic(table in "h\n( ?[0-9A-Fé:.\n]{0,9}){0,30}") {
             let end = canonical("127.0.0.1:1".parse().unwrap());
             let _either = find(&table, (end, end));
+            let _any = listening(&table);
         }
     }
 

@@ -3,14 +3,14 @@
 use std::fmt::Write;
 
 use super::look::Look;
-use super::sentences::{about, cause, headline, not_checked, sentence, summary, word};
+use super::sentences::{about, advice, cause, headline, not_checked, sentence, summary, word};
 use super::waterfall;
 use super::words::{Arg, Words, tame};
 use crate::diag::code::{Code, Segment};
 use crate::diag::diagnosis::State;
-use crate::diag::evidence::Command;
+use crate::diag::evidence::{Command, Role};
 use crate::diag::fact::{Fact, Reference};
-use crate::diag::fix::fixes;
+use crate::diag::fix::fixes_of;
 use crate::diag::infer::Suspect;
 use crate::diag::report::{Health, Report, Stretch, health};
 
@@ -150,9 +150,9 @@ impl Page<'_> {
 
     fn mending(&mut self, suspect: &Suspect) {
         let subject = &self.report.evidence.subject;
-        for fix in fixes(suspect.code, subject) {
+        for fix in fixes_of(suspect, subject) {
             let place = word("place", fix.place.word(), self.words);
-            let text = about(fix.text, subject, self.words);
+            let text = advice(fix.text, suspect, subject, self.words);
             self.line("label-fix", &sentence(&format!("{place}: {text}"), &[]));
             if let Some(command) = fix.command {
                 let command = self.look.bold(&command);
@@ -163,9 +163,11 @@ impl Page<'_> {
 
     /// The ribbon, as far as somebody looked.
     fn way(&self) -> String {
-        let until = match self.report.evidence.asked.command {
-            Command::CheckPort => Segment::Proxy,
-            Command::Probe => Segment::Target,
+        let asked = &self.report.evidence.asked;
+        let until = match (asked.command, asked.role) {
+            (Command::CheckPort, _) => Segment::Proxy,
+            (Command::Doctor, Role::Host | Role::Container) => Segment::Dns,
+            (Command::Probe, _) | (Command::Doctor, Role::Client) => Segment::Target,
         };
         let shown = self.report.path.iter().filter(|it| it.segment <= until);
         let each: Vec<String> = shown.map(|stretch| self.stretch(stretch)).collect();

@@ -2,12 +2,12 @@
 
 use serde_json::{Value, json};
 
-use super::sentences::{self, about, cause, headline, sentence, summary};
+use super::sentences::{self, about, advice, cause, headline, sentence, summary};
 use super::words::Words;
 use crate::diag::diagnosis::{Alternative, State};
 use crate::diag::evidence::Evidence;
 use crate::diag::fact::Fact;
-use crate::diag::fix::fixes;
+use crate::diag::fix::fixes_of;
 use crate::diag::infer::Suspect;
 use crate::diag::report::{Health, Report, health};
 use crate::target::Target;
@@ -98,8 +98,8 @@ fn finding(suspect: &Suspect, report: &Report, words: &Words) -> Value {
         "summary": cause(report, suspect, words),
         "confidence": suspect.confidence.word(),
         "because": suspect.because,
-        "fix": fixes(suspect.code, subject).iter().map(|fix| {
-            let text = sentence(&about(fix.text, subject, words), &[]);
+        "fix": fixes_of(suspect, subject).iter().map(|fix| {
+            let text = sentence(&advice(fix.text, suspect, subject, words), &[]);
             let mut value = json!({ "where": fix.place.word(), "text": text });
             if let (Some(fields), Some(command)) = (value.as_object_mut(), &fix.command) {
                 fields.insert("command".to_owned(), command.as_str().into());

@@ -3,7 +3,9 @@
 pub mod human;
 pub mod json;
 pub mod look;
+mod machine;
 mod sentences;
+mod server;
 mod through;
 mod waterfall;
 pub mod words;

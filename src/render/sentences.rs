@@ -2,14 +2,18 @@
 
 use serde::Serialize;
 
+use super::machine;
+use super::server::{
+    contained, engined, filtered, kernel, listened, measured, owned, reached_out, witnessed,
+};
 use super::through::{applied, healthy, idled, journeyed, streamed, transferred, tried};
 use super::words::{Arg, Lang, Words};
 use crate::diag::code::Code;
 use crate::diag::diagnosis::State;
-use crate::diag::evidence::{Command, Subject};
+use crate::diag::evidence::{Command, Role, Subject};
 use crate::diag::fact::{
     Addresses, Attempt, CheckId, Connects, Data, Fact, Hello, Journey, Outcome, Route, Speaks,
-    Status,
+    Status, Witness,
 };
 use crate::diag::infer::Suspect;
 use crate::diag::report::Report;
@@ -21,6 +25,15 @@ use Arg::{Number, Text};
 pub(super) fn about(id: &str, subject: &Subject, words: &Words) -> String {
     let (port, proxy) = (subject.port.to_string(), subject.authority());
     words.text(id, &[("host", Text(&subject.host)), ("port", Text(&port)), ("proxy", Text(&proxy))])
+}
+
+/// What mends a cause, with what is known of it.
+pub(super) fn advice(id: &str, suspect: &Suspect, subject: &Subject, words: &Words) -> String {
+    let (port, proxy) = (subject.port.to_string(), subject.authority());
+    let mut all =
+        vec![("host", Text(subject.host.as_str())), ("port", Text(&port)), ("proxy", Text(&proxy))];
+    all.extend(suspect.arguments.iter().map(|(name, value)| (*name, Text(value.as_str()))));
+    words.text(id, &all)
 }
 
 /// A word.
@@ -57,12 +70,20 @@ pub(super) fn cause(report: &Report, suspect: &Suspect, words: &Words) -> String
     let seconds = suspect.arguments.get("seconds").and_then(|it| it.parse().ok());
     let span = seconds.map(|it| span(it, words)).unwrap_or_default();
     all.push(("span", Text(&span)));
+    let somebody = words.text("fact-other-program", &[]);
+    if suspect.code == Code::PortTaken {
+        // Who has it only root may see.
+        all.push(("other", Text(&somebody)));
+    }
     let untold = hello.is_none_or(|it| it.speaks.is_none());
     let reached = reached(report);
     let sites = count(reached.len());
     let first = reached.first().copied().unwrap_or_default();
     let text = match (suspect.code, report.evidence.asked.command) {
-        (Code::Ok, Command::Probe) => {
+        (Code::Ok, Command::Doctor) if report.evidence.asked.role != Role::Client => {
+            words.text("ok-server", &all)
+        }
+        (Code::Ok, Command::Probe | Command::Doctor) if !reached.is_empty() => {
             all.insert(0, ("target", Text(first)));
             all.insert(0, ("count", Number(sites.saturating_sub(1))));
             words.text(if sites > 1 { "ok-through-many" } else { "ok-through" }, &all)
@@ -120,8 +141,12 @@ pub(super) fn not_checked(report: &Report, words: &Words) -> Vec<NotChecked> {
     let about = |id| about(id, &report.evidence.subject, words);
     let mut all = Vec::new();
     let command = report.evidence.asked.command;
+    let role = report.evidence.asked.role;
+    if command == Command::Doctor && role != Role::Client {
+        return not_seen_from_the_server(report, words);
+    }
     match (report.diagnosis.state, command) {
-        (State::Ok | State::Degraded, Command::Probe) => {}
+        (State::Ok | State::Degraded, Command::Probe | Command::Doctor) => {}
         (State::Ok | State::Degraded, Command::CheckPort) => all.push(NotChecked {
             what: about("not-checked-beyond"),
             why: about("not-checked-beyond-why"),
@@ -133,14 +158,50 @@ pub(super) fn not_checked(report: &Report, words: &Words) -> Vec<NotChecked> {
             unlock: about("not-checked-server-unlock"),
         }),
     }
-    if let Some(why) = report.is_cut_short() {
+    all.extend(cut_short(report, words));
+    all
+}
+
+/// What a server's own report does not tell.
+fn not_seen_from_the_server(report: &Report, words: &Words) -> Vec<NotChecked> {
+    let about = |id| about(id, &report.evidence.subject, words);
+    let mut all = Vec::new();
+    if report.is_kept_from_us() {
         all.push(NotChecked {
-            what: about("not-checked-rest"),
-            why: named("skip", why, words),
-            unlock: about("not-checked-rest-unlock"),
+            what: about("not-checked-root"),
+            why: about("not-checked-root-why"),
+            unlock: about("not-checked-root-unlock"),
         });
     }
+    match report.evidence.asked.role {
+        Role::Container => all.push(NotChecked {
+            what: about("not-checked-server"),
+            why: about("not-checked-server-why"),
+            unlock: about("not-checked-server-unlock"),
+        }),
+        Role::Client | Role::Host => {}
+    }
+    let witness = report.evidence.one::<Witness>(CheckId::Witness);
+    // Who was knocked at knows that nothing in front of it keeps everybody away.
+    if witness.is_none_or(|(_, it)| it.total == 0) {
+        all.push(NotChecked {
+            what: about("not-checked-provider"),
+            why: about("not-checked-provider-why"),
+            unlock: about("not-checked-provider-unlock"),
+        });
+    }
+    all.extend(cut_short(report, words));
     all
+}
+
+/// What there was no time for.
+fn cut_short(report: &Report, words: &Words) -> Option<NotChecked> {
+    let about = |id| about(id, &report.evidence.subject, words);
+    report.is_cut_short().map(|why| NotChecked {
+        what: about("not-checked-rest"),
+        why: named("skip", why, words),
+        unlock: about("not-checked-rest-unlock"),
+    })
 }
 
 /// What answers, with its name.
@@ -191,6 +252,19 @@ pub(super) fn summary(fact: &Fact, report: &Report, words: &Words) -> String {
         Some(Data::Health(it)) => healthy(it, words),
         Some(Data::Journey(it)) => journeyed(fact, it, words),
         Some(Data::Client(it)) => applied(it, words),
+        Some(Data::Engine(it)) => engined(it, words),
+        Some(Data::Containers(it)) => contained(it.all, report, words),
+        Some(Data::Egress(it)) => reached_out(it, words),
+        Some(Data::Resources(it)) => measured(it, words),
+        Some(Data::PacketFilter(it)) => filtered(it, report, words),
+        Some(Data::Listeners(it)) => listened(it, words),
+        Some(Data::Kernel(it)) => kernel(it, words),
+        Some(Data::OwnAddresses(it)) => owned(it, words),
+        Some(Data::Witness(it)) => witnessed(it, words),
+        Some(Data::Adapters(it)) => machine::adapters(it, words),
+        Some(Data::ProxySettings(it)) => machine::settings(it, words),
+        Some(Data::HostsFile(it)) => machine::hosts(it, words),
+        Some(Data::Nat64(it)) => machine::translated(it, words),
     }
 }
 

@@ -120,8 +120,14 @@ pub(super) fn journeyed(fact: &Fact, it: &Journey, words: &Words) -> String {
     let total = ms(trip.total_us(), words);
     let outcome = ended(trip, words);
     let all = [("subject", Text(&it.target)), ("outcome", Text(&outcome)), ("ms", Text(&total))];
-    let text = words
-        .text(if fact.check == CheckId::Direct { "fact-direct" } else { "fact-journey" }, &all);
+    let text = words.text(
+        if matches!(fact.check, CheckId::Direct | CheckId::Portal) {
+            "fact-direct"
+        } else {
+            "fact-journey"
+        },
+        &all,
+    );
     let failed = it.trips.iter().filter(|trip| trip.failure.is_some()).count();
     if it.trips.len() == 1 || failed == 0 {
         return text;

@@ -103,7 +103,16 @@ impl Wine {
         within_limit(self.command(&self.exe, arguments))
     }
 
-    /// The same from a file of commands, in a Windows whose language is `locale` (`ru_RU.UTF-8`), but
+    /// Runs it with `input` on standard input and these variables besides.
+    pub fn answer(&self, arguments: &[&str], variables: &[(&str, &str)], input: &str) -> Output {
+        let file = tempfile::NamedTempFile::new_in(&self.folder).unwrap();
+        std::fs::write(file.path(), input).unwrap();
+        let mut command = self.command(&self.exe, arguments);
+        command.envs(variables.iter().copied()).stdin(file.reopen().unwrap());
+        within_limit(command)
+    }
+
+    /// The same as [`run`](Self::run) from a file of commands, in a Windows whose language is `locale` (`ru_RU.UTF-8`), but
     /// without the variables that say so: `%SAMI%` is the program.
     pub fn batch(&self, name: &str, locale: &str, commands: &str) -> Output {
         let file = self.folder.join(name);
@@ -119,6 +128,23 @@ impl Wine {
     pub fn serve(&self, flags: &[&str]) -> Serve {
         let arguments = [&["serve", "--listen", "127.0.0.1:0"], flags].concat();
         Serve::spawn(self.command(&self.exe, &arguments))
+    }
+
+    /// The folder of the user of this Windows, as Windows names it.
+    pub fn profile(&self) -> String {
+        let command = "@echo %USERPROFILE%";
+        let output = self.batch("profile.bat", "C.UTF-8", command);
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    }
+
+    /// Where programs of this Windows keep what is for all users.
+    pub fn program_data(&self) -> PathBuf {
+        self.folder.join("prefix/drive_c/ProgramData")
+    }
+
+    /// The program.
+    pub fn exe(&self) -> &Path {
+        &self.exe
     }
 
     /// Temporary files of this Windows.

@@ -3,7 +3,9 @@
 //! A new check is a row in [`CheckId`], a file here, a line in [`measure`] and one in
 //! [`super::plan`].
 
+mod host;
 mod link;
+mod machine;
 mod path;
 mod through;
 
@@ -58,7 +60,22 @@ pub(super) async fn measure(step: &Step, context: &Context) -> Measured {
         (CheckId::ThroughProxy | CheckId::Llm, Some(proxy)) => {
             through::journey::run(&step.subject, Some(proxy), context).await
         }
-        (CheckId::Direct, _) => through::journey::run(&step.subject, None, context).await,
+        (CheckId::DockerEngine, _) => host::engine(context).await,
+        (CheckId::Container, _) => host::containers(context).await,
+        (CheckId::ContainerEgress, _) => host::egress(context).await,
+        (CheckId::ServerResources, _) => host::resources(context).await,
+        (CheckId::PacketFilter, _) => host::packets::run().await,
+        (CheckId::HostListeners, _) => host::listeners::run(context).await,
+        (CheckId::KernelSettings, _) => host::kernel::run().await,
+        (CheckId::PublicAddress, _) => host::address::run().await,
+        (CheckId::Witness, _) => host::witness::run(context).await,
+        (CheckId::Adapters, _) => machine::adapters::run(context).await,
+        (CheckId::SystemProxy, _) => machine::system_proxy::run(context).await,
+        (CheckId::HostsFile, _) => machine::hosts_file::run(context).await,
+        (CheckId::Nat64, _) => machine::nat64::run(context).await,
+        (CheckId::Direct | CheckId::Portal, _) => {
+            through::journey::run(&step.subject, None, context).await
+        }
         (CheckId::OrdinaryClient, Some(proxy)) => {
             through::client::run(&step.subject, proxy, context).await
         }

@@ -3,18 +3,39 @@
 //! A fact goes to JSON and back unchanged, so a saved report is diagnosed again without a network.
 //! What is not known is `None`, which is never the same as "no".
 
+mod docker;
+mod hostnet;
 mod journey;
 mod link;
+mod machine;
+mod outward;
+mod packets;
 mod port;
 
 use std::cmp::Ordering;
 
 use serde::{Deserialize, Serialize};
 
+pub use docker::{
+    Binding, Container, Containers, Engine, HealthCheck, Image, Listener, Network, Overflow, Pick,
+    Reach, Sample, State, Unseen, Variable, Why,
+};
+pub use hostnet::{
+    Blind, HostListener, Interface, Kernel, Knocks, Listeners, OwnAddresses, Provider, Way, Witness,
+};
 pub use journey::{
     Answer, Certificate, Client, Clock, Failure, How, Journey, Lap, ProxyReply, Stage, Trip, Trust,
 };
 pub use link::{Direction, Event, Far, Health, Idle, Streaming, Transfer, Trial, Trials, Trick};
+pub use machine::{
+    Adapter, AdapterKind, Adapters, HostsFile, HostsLine, Nat64, Prefix, ProxySetting,
+    ProxySettings, SetProxy, SettingOf,
+};
+pub use outward::{Dialled, Disk, Egress, Files, Nameserver, Reply, Resources};
+pub use packets::{
+    Backend, Base, Chain, Field, Layer, Match, PacketFilter, Read, Reading, Rule, Set, Table, Tool,
+    Ufw, Verdict, VerdictMap,
+};
 pub use port::{
     Addresses, Attempt, Connects, Control, End, Exchange, Hello, Ladder, NameFailure, Outcome,
     Route, Said, Speaks,
@@ -98,6 +119,34 @@ checks! {
     OrdinaryClient = "ordinary-client";
     /// A request to the API of an LLM provider through the proxy.
     Llm = "llm";
+    /// Whether Docker runs on this server, and may be asked.
+    DockerEngine = "docker-engine";
+    /// The containers that may be the proxy's.
+    Container = "container";
+    /// What the proxy's container reaches.
+    ContainerEgress = "container-egress";
+    /// What may run out on this server.
+    ServerResources = "server-resources";
+    /// The rules by which the kernel of this server lets packets in.
+    PacketFilter = "packet-filter";
+    /// Who listens on the port of this server.
+    HostListeners = "host-listeners";
+    /// Settings and tables of this server's kernel.
+    KernelSettings = "kernel-settings";
+    /// Which addresses this server has, and whose machine it is.
+    PublicAddress = "public-address";
+    /// The SYNs that come to the port of this server.
+    Witness = "witness";
+    /// The network adapters of this machine.
+    Adapters = "adapters";
+    /// Which proxies this machine has been told of.
+    SystemProxy = "system-proxy";
+    /// Names that this machine answers by itself.
+    HostsFile = "hosts-file";
+    /// A page by which operating systems find out whether they are in the Internet.
+    Portal = "portal";
+    /// Whether the network turns IPv4 addresses into IPv6.
+    Nat64 = "nat64";
 }
 
 /// One step of a run.
@@ -158,6 +207,16 @@ pub enum Skip {
     OutOfTime,
     /// The user ended it.
     Interrupted,
+    /// Docker can't be asked.
+    NoEngine,
+    /// No container of the proxy runs.
+    NoContainer,
+    /// Only root may.
+    NotPermitted,
+    /// It can only be seen on Linux.
+    NotHere,
+    /// Only asked of others than the proxy and the targets with `--online`.
+    OnlineOnly,
 }
 
 macro_rules! data {
@@ -204,8 +263,34 @@ data! {
     Trials(Trials),
     /// Of `proxy-health`.
     Health(Health),
-    /// Of `through-proxy`, `direct` and `llm`.
+    /// Of `through-proxy`, `direct`, `llm` and `portal`.
     Journey(Journey),
     /// Of `ordinary-client`.
     Client(Client),
+    /// Of `docker-engine`.
+    Engine(Engine),
+    /// Of `container`.
+    Containers(Containers),
+    /// Of `container-egress`.
+    Egress(Egress),
+    /// Of `server-resources`.
+    Resources(Resources),
+    /// Of `packet-filter`.
+    PacketFilter(PacketFilter),
+    /// Of `host-listeners`.
+    Listeners(Listeners),
+    /// Of `kernel-settings`.
+    Kernel(Kernel),
+    /// Of `public-address`.
+    OwnAddresses(OwnAddresses),
+    /// Of `witness`.
+    Witness(Witness),
+    /// Of `adapters`.
+    Adapters(Adapters),
+    /// Of `system-proxy`.
+    ProxySettings(ProxySettings),
+    /// Of `hosts-file`.
+    HostsFile(HostsFile),
+    /// Of `nat64`.
+    Nat64(Nat64),
 }

@@ -1,10 +1,10 @@
 //! What answers on an open port.
 
 use super::entry::answers_requests;
-use super::seen::{Seen, about, is_ours, through};
+use super::seen::{Seen, about, is_genuine, is_ours, portal, through};
 use super::{Confidence, Suspect, references, sent, suspect, with_outcome};
 use crate::diag::code::Code;
-use crate::diag::evidence::{Command, Evidence, Found, Scheme};
+use crate::diag::evidence::{Command, Evidence, Found, Role, Scheme};
 use crate::diag::fact::{CheckId, Hello, Outcome, Speaks, Trust};
 
 /// What answered, when the port opened.
@@ -28,9 +28,11 @@ fn sure_if_itself(evidence: &Evidence) -> Confidence {
 
 /// It works, as far as was asked.
 pub(super) fn ok(evidence: &Evidence) -> Option<Suspect> {
-    match evidence.asked.command {
-        Command::CheckPort => port_works(evidence),
-        Command::Probe => journeys_work(evidence),
+    match (evidence.asked.command, evidence.asked.role) {
+        (Command::CheckPort, _) => port_works(evidence),
+        (Command::Probe, _) | (Command::Doctor, Role::Client) => journeys_work(evidence),
+        // What is well on a server is said elsewhere.
+        (Command::Doctor, Role::Host | Role::Container) => None,
     }
 }
 
@@ -127,7 +129,7 @@ pub(super) fn silent_peer(evidence: &Evidence) -> Option<Suspect> {
 }
 
 fn probed_as(evidence: &Evidence, scheme: Scheme) -> bool {
-    evidence.asked.command == Command::Probe && evidence.asked.scheme == scheme
+    evidence.asked.command != Command::CheckPort && evidence.asked.scheme == scheme
 }
 
 /// Something else has the port.
@@ -166,8 +168,34 @@ pub(super) fn tls_required(evidence: &Evidence) -> Option<Suspect> {
     })
 }
 
-/// A box on the way accepts everything.
+/// A box on the way accepts everything, or answers in the place of others.
 pub(super) fn captive_portal(evidence: &Evidence) -> Option<Suspect> {
+    accepts_everything(evidence).or_else(|| answers_for_others(evidence))
+}
+
+/// Pages that say one thing only said another.
+fn answers_for_others(evidence: &Evidence) -> Option<Suspect> {
+    let pages = portal(evidence);
+    let forged: Vec<_> = pages
+        .iter()
+        .filter_map(|it| Some((it, it.answer()?.status)))
+        // A service that is out of order says so with a number of its own.
+        .filter(|(it, status)| !is_genuine(it) && matches!(status, 200 | 300..400 | 511))
+        .collect();
+    if forged.is_empty() || pages.iter().any(is_genuine) {
+        return None;
+    }
+    // RFC 6585 §6: it is the network that asks for a sign-in.
+    let confidence = match forged.as_slice() {
+        all if all.iter().any(|(_, status)| *status == 511) => Confidence::Certain,
+        [_, _, ..] => Confidence::Likely,
+        _ => Confidence::Possible,
+    };
+    let found = suspect(Code::CaptivePortal, confidence, forged.iter().map(|(it, _)| it.reference));
+    Some(found.or(Code::NoInternet, "separate-open-any-site"))
+}
+
+fn accepts_everything(evidence: &Evidence) -> Option<Suspect> {
     let (reference, control) = evidence.control()?;
     // Who returns our nonce was reached, whatever else is accepted on the way; so was a proxy that
     // leads to a target with a trusted certificate.

@@ -1,7 +1,8 @@
 //! Whether the proxy can be spoken to at all, and lets us in.
 
+use super::client::hosts_line;
 use super::reply::{No, Source, Why, of_why};
-use super::seen::{direct, hosts, is_ours, through};
+use super::seen::{direct, hosts, is_genuine, is_ours, portal, through};
 use super::{Confidence, Suspect, references, sent, suspect};
 use crate::diag::code::Code;
 use crate::diag::evidence::{Command, Credentials, Evidence, Scheme, is_public};
@@ -27,6 +28,9 @@ pub(super) fn proxy_name_poisoned(evidence: &Evidence) -> Option<Suspect> {
     let in_dns = evidence.subject.ip().is_none() && !local;
     let speaks = evidence.hello().and_then(|(_, it)| it.speaks);
     let is_proxy = matches!(speaks, Some(Speaks::SamiProxy | Speaks::HttpProxy | Speaks::Socks));
+    if !is_proxy && let Some(found) = overridden(evidence) {
+        return Some(found);
+    }
     let false_ones =
         !found.addresses.is_empty() && found.addresses.iter().all(|ip| !is_public(*ip));
     if !in_dns || is_proxy || !false_ones || evidence.attempts().next().is_none() {
@@ -44,9 +48,37 @@ pub(super) fn proxy_name_poisoned(evidence: &Evidence) -> Option<Suspect> {
     )
 }
 
+/// The hosts file of this machine says where the proxy is, and no proxy is there. Who has such a line
+/// forgets it, and the server moves.
+fn overridden(evidence: &Evidence) -> Option<Suspect> {
+    let (reference, file, line) = hosts_line(evidence)?;
+    let attempts: Vec<_> = evidence.attempts().collect();
+    let there = |outcome| attempts.iter().any(|(_, it)| it.outcome == outcome);
+    // Where no packet was sent nobody knows who is there.
+    if !(there(Outcome::Open) || there(Outcome::Refused) || there(Outcome::Silent)) {
+        return None;
+    }
+    let confidence =
+        if is_of_nobody(line.address) { Confidence::Certain } else { Confidence::Likely };
+    let because = [reference].into_iter().chain(attempts.iter().map(|(reference, _)| *reference));
+    let name = if file.path.contains('\\') { "hosts" } else { "etc" };
+    Some(
+        suspect(Code::ProxyNamePoisoned, confidence, because)
+            .or(Code::HostSilent, "separate-ask-another-resolver")
+            .with("other", &line.address)
+            .with("setting", &"hosts")
+            .with(name, &file.path),
+    )
+}
+
 /// Nothing in the Internet answers, with or without the proxy.
 pub(super) fn no_internet(evidence: &Evidence) -> Option<Suspect> {
-    let tried = direct(evidence);
+    let pages = portal(evidence);
+    // Somebody in the Internet said what nobody else says.
+    if pages.iter().any(is_genuine) {
+        return None;
+    }
+    let tried: Vec<_> = direct(evidence).into_iter().chain(pages).collect();
     let nowhere = |it: &super::seen::Seen<'_>| {
         it.trip.failure.as_ref().is_some_and(|failure| {
             matches!(failure.stage, Stage::Resolve | Stage::Connect)
@@ -212,7 +244,7 @@ pub(super) fn credentials_misencoded(evidence: &Evidence) -> Option<Suspect> {
 /// sami-proxy tells a client that it does not serve nothing at all: that is
 /// `accepted-then-closed`.
 pub(super) fn client_not_allowed(evidence: &Evidence) -> Option<Suspect> {
-    if evidence.asked.command != Command::Probe || is_ours(evidence) {
+    if evidence.asked.command == Command::CheckPort || is_ours(evidence) {
         return None;
     }
     let all = through(evidence);

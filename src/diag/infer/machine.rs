@@ -1,12 +1,17 @@
 //! This machine.
 
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+use super::client::{adapters, nat64};
 use super::{
     Confidence, Suspect, answering_siblings, fastest, most_telling, references, sent, suspect,
     with_outcome,
 };
 use crate::diag::code::Code;
-use crate::diag::evidence::{Evidence, Found};
-use crate::diag::fact::{Outcome, Route};
+use crate::diag::evidence::{Evidence, Found, is_public};
+use crate::diag::fact::{AdapterKind, Adapters, Outcome, Reference, Route};
 
 /// Our own kernel answers within 0.1 to 0.3 ms.
 const OWN_ANSWER_US: u64 = 1_000;
@@ -20,10 +25,25 @@ fn no_way(evidence: &Evidence) -> Option<Vec<Found<'_, Route>>> {
     (none && !evidence.any(Outcome::Open)).then_some(routes)
 }
 
+/// Whether an adapter is connected: what its cable or radio says weighs more than a routing table.
+fn connected(evidence: &Evidence) -> Option<(&Reference, bool)> {
+    let (reference, all) = adapters(evidence)?;
+    // A tunnel stays up when what is below it is gone.
+    Some((reference, all.connected().any(|it| it.vpn().is_none() || it.kind == AdapterKind::Ppp)))
+}
+
 /// No interface leads anywhere.
 pub(super) fn no_network(evidence: &Evidence) -> Option<Suspect> {
     let routes = no_way(evidence)?;
     let because = routes.iter().map(|(reference, _)| *reference);
+    match connected(evidence) {
+        Some((_, true)) => return None,
+        Some((adapters, false)) => {
+            let found = suspect(Code::NoNetwork, Confidence::Certain, because);
+            return Some(found.and(adapters));
+        }
+        None => {}
+    }
     let known = |others| routes.iter().any(|(_, route)| route.others == others);
     if known(Some(true)) {
         None
@@ -40,15 +60,34 @@ pub(super) fn no_route(evidence: &Evidence) -> Option<Suspect> {
     let routes = no_way(evidence)?;
     let because = routes.iter().map(|(reference, _)| *reference);
     let known = |others| routes.iter().any(|(_, route)| route.others == others);
-    let found = if known(Some(true)) {
-        suspect(Code::NoRoute, Confidence::Certain, because)
-    } else if known(Some(false)) {
-        return None;
-    } else {
-        suspect(Code::NoRoute, Confidence::Likely, because)
-            .or(Code::NoNetwork, "separate-look-at-interfaces")
+    let found = match connected(evidence) {
+        Some((_, false)) => return None,
+        Some((adapters, true)) => {
+            suspect(Code::NoRoute, Confidence::Certain, because).and(adapters)
+        }
+        None if known(Some(true)) => suspect(Code::NoRoute, Confidence::Certain, because),
+        None if known(Some(false)) => return None,
+        None => suspect(Code::NoRoute, Confidence::Likely, because)
+            .or(Code::NoNetwork, "separate-look-at-interfaces"),
     };
-    Some(found)
+    Some(without_ipv4(found, evidence))
+}
+
+/// A network of IPv6 alone, and a proxy with IPv4 addresses alone, needs another deed.
+fn without_ipv4(found: Suspect, evidence: &Evidence) -> Suspect {
+    let v4 = evidence.candidates().iter().find_map(|it| match it.ip().to_canonical() {
+        IpAddr::V4(ip) => Some(ip),
+        IpAddr::V6(_) => None,
+    });
+    let v6_out = adapters(evidence)
+        .is_some_and(|(_, it)| it.usual_source.is_some_and(|ip| ip.is_ipv6() && is_public(ip)));
+    let (Some(v4), Some((reference, it))) = (v4, nat64(evidence)) else { return found };
+    if it.ipv4 || (!v6_out && it.prefixes.is_empty()) {
+        return found;
+    }
+    let mapped = it.prefixes.first().and_then(|prefix| prefix.with(v4));
+    let setting = if mapped.is_some() { "nat64" } else { "ipv6-only" };
+    found.and(reference).with("setting", &setting).with_some("mapped", mapped)
 }
 
 /// This machine forbids it, or says no in less time than any packet needs.
@@ -83,6 +122,11 @@ pub(super) fn local_firewall(evidence: &Evidence) -> Option<Suspect> {
     }
 }
 
+fn has_public_ipv6(all: &Adapters) -> bool {
+    let addresses = all.adapters.iter().flat_map(|it| it.addresses.iter().map(IpNet::addr));
+    addresses.into_iter().any(|ip| ip.is_ipv6() && is_public(ip))
+}
+
 /// IPv4 works, and IPv6 is tried in vain before it.
 pub(super) fn ipv6_broken(evidence: &Evidence) -> Option<Suspect> {
     let sent = sent(evidence);
@@ -90,5 +134,14 @@ pub(super) fn ipv6_broken(evidence: &Evidence) -> Option<Suspect> {
         sent.into_iter().partition(|(_, it)| it.address.ip().to_canonical().is_ipv4());
     let broken = most_telling(&v4) == Some(Outcome::Open)
         && most_telling(&v6).is_some_and(|outcome| outcome != Outcome::Open);
-    broken.then(|| suspect(Code::Ipv6Broken, Confidence::Likely, references(&v6)))
+    broken.then(|| {
+        let found = suspect(Code::Ipv6Broken, Confidence::Likely, references(&v6));
+        // Without an address of the whole Internet no answer can come.
+        match adapters(evidence) {
+            Some((reference, it)) if !has_public_ipv6(it) => {
+                Suspect { confidence: Confidence::Certain, ..found }.and(reference)
+            }
+            Some(_) | None => found,
+        }
+    })
 }

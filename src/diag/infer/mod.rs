@@ -5,11 +5,16 @@
 mod answer;
 mod beyond;
 mod certificate;
+mod client;
 mod content;
+mod docker;
 mod entry;
 mod filter;
 mod machine;
 mod names;
+mod outward;
+mod packets;
+mod published;
 mod quality;
 mod refusal;
 mod reply;
@@ -21,6 +26,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 
 pub use content::{Reach, reach};
+pub use packets::{knock, own_knock};
+pub use published::leads_to_a_listener;
 
 use super::code::{Code, Severity};
 use super::evidence::Evidence;
@@ -139,6 +146,51 @@ pub const RULES: &[(Code, Rule)] = &[
     (Code::StreamBuffered, quality::stream_buffered),
     (Code::LinkSlow, quality::link_slow),
     (Code::LinkLossy, quality::link_lossy),
+    (Code::Ok, outward::server_ok),
+    (Code::DockerNotRunning, docker::docker_not_running),
+    (Code::DockerNoPermission, docker::docker_no_permission),
+    (Code::ContainerMissing, docker::container_missing),
+    (Code::ContainerStopped, docker::container_stopped),
+    (Code::ContainerRestarting, docker::container_restarting),
+    (Code::ContainerPaused, docker::container_paused),
+    (Code::ContainerOomKilled, docker::container_oom_killed),
+    (Code::ContainerUnhealthy, docker::container_unhealthy),
+    (Code::WrongArchitecture, docker::wrong_architecture),
+    (Code::PortTaken, docker::port_taken),
+    (Code::PortNotPublished, published::port_not_published),
+    (Code::PortPublishedLoopbackOnly, published::port_published_loopback_only),
+    (Code::PortPublishedElsewhere, published::port_published_elsewhere),
+    (Code::ContainerNetworkMode, published::container_network_mode),
+    (Code::ListenerMissing, published::listener_missing),
+    (Code::ListenerLoopbackOnly, published::listener_loopback_only),
+    (Code::ListenerOtherPort, published::listener_other_port),
+    (Code::BacklogOverflow, published::backlog_overflow),
+    (Code::SilentPeer, published::hangs),
+    (Code::FdLimit, outward::fd_limit),
+    (Code::ContainerDnsBroken, outward::container_dns_broken),
+    (Code::ContainerNoEgress, outward::container_no_egress),
+    (Code::ProxyNoEgress, outward::server_no_egress),
+    (Code::ContainerMtu, outward::container_mtu),
+    (Code::DiskFull, outward::disk_full),
+    (Code::MemoryShort, outward::memory_short),
+    (Code::OpenProxy, outward::open_proxy),
+    (Code::ClientAddressHidden, outward::client_address_hidden),
+    (Code::DockerNatMissing, packets::docker_nat_missing),
+    (Code::IpForwardOff, packets::ip_forward_off),
+    (Code::DockerUserDrop, packets::docker_user_drop),
+    (Code::HostFirewallDrop, packets::host_firewall_drop),
+    (Code::PortRejected, packets::rejected),
+    (Code::ClientBanned, packets::client_banned),
+    (Code::ConntrackFull, packets::conntrack_full),
+    (Code::ReversePathFilter, packets::reverse_path_filter),
+    (Code::PortTaken, packets::port_taken),
+    (Code::BacklogOverflow, packets::backlog_overflow),
+    (Code::CloudFirewallSuspected, packets::cloud_firewall_suspected),
+    (Code::BehindNat, packets::behind_nat),
+    (Code::PublicAddressDiffers, packets::public_address_differs),
+    (Code::SystemProxyDiffers, client::system_proxy_differs),
+    (Code::AppBypassesProxy, client::app_bypasses_proxy),
+    (Code::VpnCapturesRoute, client::vpn_captures_route),
 ];
 
 /// All suspects.
@@ -243,5 +295,9 @@ fn fastest(found: &[(&Reference, &Attempt)]) -> Option<u64> {
     found.iter().map(|(_, it)| it.elapsed_us).min()
 }
 
+#[cfg(test)]
+mod docker_server;
+#[cfg(test)]
+mod docker_tests;
 #[cfg(test)]
 mod tests;

@@ -6,6 +6,7 @@ use super::{Confidence, Suspect, suspect};
 use crate::diag::code::{Code, Severity};
 use crate::diag::evidence::Evidence;
 use crate::diag::fact::{Answer, CheckId, Failure, Health, How, Journey, Reference, Stage, Trip};
+use crate::diag::plan::PORTAL;
 
 /// More targets than this are not named in a sentence.
 const MOST_NAMED: usize = 3;
@@ -88,6 +89,19 @@ pub(super) fn through(evidence: &Evidence) -> Vec<Seen<'_>> {
 /// The same targets without the proxy.
 pub(super) fn direct(evidence: &Evidence) -> Vec<Seen<'_>> {
     of_check(evidence, CheckId::Direct)
+}
+
+/// The pages by which operating systems find out whether they are in the Internet.
+pub(super) fn portal(evidence: &Evidence) -> Vec<Seen<'_>> {
+    of_check(evidence, CheckId::Portal)
+}
+
+/// Whether `page` said what nobody else says.
+pub(super) fn is_genuine(page: &Seen<'_>) -> bool {
+    let Some((_, status, body)) = PORTAL.iter().find(|(url, ..)| *url == page.target) else {
+        return false;
+    };
+    page.answer().is_some_and(|it| it.status == *status && it.body.trim() == *body)
 }
 
 /// What became of `target` without the proxy.

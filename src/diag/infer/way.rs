@@ -107,7 +107,7 @@ pub(super) fn port_rejected(evidence: &Evidence) -> Option<Suspect> {
         Some(_) => suspect(Code::PortRejected, Confidence::Likely, because)
             .or(Code::LocalFirewall, "separate-from-another-machine"),
     };
-    Some(found.with("port", &port))
+    Some(found.with("port", &port).with("inputport", &port).with("tool", &"iptables"))
 }
 
 /// The host is there and nothing listens.

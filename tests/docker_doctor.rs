@@ -1,0 +1,200 @@
+//! What is seen on a server with a real Docker engine comes to the cause that was made there; and
+//! looking changes nothing.
+//!
+//! With `RECORD_CASES` set the evidence becomes that of `tests/cases`; read what has changed.
+
+#![cfg(target_os = "linux")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "test code"
+)]
+
+mod common;
+mod lab;
+
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use lab::docker::Engine;
+use lab::docker_faults::{DOCKER_FAULTS, DOCKER_HEALTHY, DockerFault};
+use lab::rows::all_on_engines;
+use lab::{Lab, Place};
+use sami_proxy::diag::ask::Ask;
+use sami_proxy::diag::code::{Code, Severity};
+use sami_proxy::diag::diagnosis::{Diagnosis, State, diagnose};
+use sami_proxy::diag::evidence::{Asked, Command, Evidence, Family, Role, Subject};
+use sami_proxy::diag::infer::RULES;
+use sami_proxy::diag::run::run;
+use tokio_util::sync::CancellationToken;
+
+/// Set in the process that looks: the port to look at.
+const LOOK: &str = "SAMI_LAB_LOOK";
+
+/// A whole look has to be done by then, whatever is broken.
+const BUDGET: Duration = Duration::from_secs(20);
+
+/// What only the packet filter and the kernel can tell.
+const ELSEWHERE: &[Code] = &[
+    Code::DockerNatMissing,
+    Code::IpForwardOff,
+    Code::DockerUserDrop,
+    Code::HostFirewallDrop,
+    Code::ClientBanned,
+    Code::ConntrackFull,
+    Code::ReversePathFilter,
+    Code::CloudFirewallSuspected,
+];
+
+/// Runs in a process of its own, in the engine's namespaces.
+#[test]
+fn a_look_at_the_server() {
+    let Ok(port) = std::env::var(LOOK) else { return };
+    let subject =
+        Subject { host: "localhost".into(), port: port.parse().unwrap(), family: Family::Any };
+    let asked = Asked { command: Command::Doctor, role: Role::Host, ..Asked::default() };
+    let ask = Ask { asked, ..Ask::port(subject) };
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let evidence = runtime.block_on(run(ask, BUDGET, CancellationToken::new(), |_| {}));
+    println!("\nevidence {}", serde_json::to_string(&evidence).unwrap());
+}
+
+/// What `user` sees on the server.
+fn look(engine: &Engine<'_>, user: u32, port: u16) -> Result<Evidence, String> {
+    let user = user.to_string();
+    let mut command = engine.command("setpriv");
+    command.args(["--reuid", &user, "--regid", &user, "--clear-groups"]);
+    command.arg(std::env::current_exe().unwrap());
+    command.args(["--exact", "a_look_at_the_server", "--nocapture"]);
+    let output = command.env(LOOK, port.to_string()).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    let line = text.lines().find_map(|line| line.strip_prefix("evidence "));
+    let line =
+        line.ok_or_else(|| format!("{text}\n{}", String::from_utf8_lossy(&output.stderr)))?;
+    serde_json::from_str(line).map_err(|error| error.to_string())
+}
+
+/// What must be as it was: rules, containers, configuration.
+fn state_of(engine: &Engine<'_>) -> String {
+    let counters = r"sed -E 's/\[[0-9]+:[0-9]+\]//; /^#/d'";
+    let script = format!(
+        "iptables-save | {counters}; ip6tables-save | {counters}; ip route | sed 's/ linkdown//'; \
+         ip -br addr | sed -E 's/ (UP|DOWN) / /'; \
+         docker ps -a --no-trunc --format '{{{{.ID}}}} {{{{.Names}}}}' 2>/dev/null || true; \
+         find /etc/docker -type f | xargs -r cat"
+    );
+    engine.shell(&script).unwrap()
+}
+
+fn port_of(fault: &DockerFault) -> u16 {
+    fault.proxy.rsplit(':').next().unwrap().parse().unwrap()
+}
+
+fn wanted(fault: &DockerFault) -> bool {
+    std::env::var("LAB_ROWS").is_ok_and(|rows| !rows.split(',').any(|row| row == fault.name))
+}
+
+fn found(diagnosis: &Diagnosis) -> String {
+    let verdict = diagnosis.verdict.as_ref();
+    let verdict = verdict.map(|it| format!("{} {:?}", it.code.word(), it.confidence));
+    let warnings: Vec<_> = diagnosis.warnings.iter().map(|it| it.code.word()).collect();
+    let others: Vec<_> = diagnosis.alternatives.iter().map(|it| it.code.word()).collect();
+    format!("{verdict:?}, warnings {warnings:?}, or {others:?}")
+}
+
+fn is_told(lab: &Lab, engine: &Engine<'_>, fault: &DockerFault) -> Result<bool, String> {
+    let name = fault.name;
+    if wanted(fault) || ELSEWHERE.contains(&fault.code) {
+        return Ok(false);
+    }
+    let Some(trouble) = engine.inject(fault)? else { return Ok(false) };
+    lab.observe(Place::Client, &fault.step);
+    let restarts =
+        fault.code == Code::ContainerRestarting || fault.code == Code::ContainerUnhealthy;
+    let before = state_of(engine);
+    let begun = SystemTime::now();
+    let evidence = look(engine, fault.user, port_of(fault))?;
+    let took = begun.elapsed().unwrap();
+    let after = state_of(engine);
+    if !restarts && after != before {
+        let lines = |a: &str, b: &str| -> Vec<String> {
+            a.lines().filter(|line| !b.contains(*line)).map(ToOwned::to_owned).collect()
+        };
+        let (gone, new) = (lines(&before, &after), lines(&after, &before));
+        return Err(format!("{name}: looking has changed something: {gone:?} {new:?}"));
+    }
+    let diagnosis = diagnose(&evidence);
+    println!("{name}: {} in {:.1} s", found(&diagnosis), took.as_secs_f32());
+    let warned = diagnosis.warnings.iter().any(|it| it.code == fault.code);
+    let is_verdict = diagnosis.verdict.as_ref().is_some_and(|it| it.code == fault.code);
+    let told = if fault.code.severity() == Severity::Warning { warned } else { is_verdict };
+    if !told {
+        let text = serde_json::to_string_pretty(&evidence).unwrap();
+        return Err(format!("{name}: {:?} is not {}\n{text}", fault.code, found(&diagnosis)));
+    }
+    if took > BUDGET {
+        return Err(format!("{name}: {took:?}"));
+    }
+    record(fault, &evidence);
+    trouble.heal().map_err(|why| format!("{name} does not heal: {why}"))?;
+    Ok(true)
+}
+
+/// The first fault of each cause is its case.
+fn record(fault: &DockerFault, evidence: &Evidence) {
+    if std::env::var_os("RECORD_CASES").is_none() {
+        return;
+    }
+    let mut all = DOCKER_FAULTS.iter().chain(DOCKER_HEALTHY);
+    let first = all.find(|it| it.code == fault.code).unwrap();
+    // Health is the client's case.
+    if first.name != fault.name || fault.code == Code::Ok {
+        return;
+    }
+    let cases = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases");
+    let path = cases.join(fault.code.word());
+    std::fs::create_dir_all(&path).unwrap();
+    // Sorted keys, as the other cases have them.
+    let value = serde_json::to_value(evidence).unwrap();
+    let text = serde_json::to_string_pretty(&value).unwrap();
+    std::fs::write(path.join("evidence.json"), text + "\n").unwrap();
+}
+
+fn is_well(lab: &Lab, engine: &Engine<'_>, fault: &DockerFault) -> Result<bool, String> {
+    let name = fault.name;
+    if wanted(fault) {
+        return Ok(false);
+    }
+    let Some(trouble) = engine.inject(fault)? else { return Ok(false) };
+    lab.observe(Place::Client, &fault.step);
+    let evidence = look(engine, 0, port_of(fault))?;
+    let diagnosis = diagnose(&evidence);
+    println!("{name}: {}", found(&diagnosis));
+    record(fault, &evidence);
+    if diagnosis.state != State::Ok {
+        let text = serde_json::to_string_pretty(&evidence).unwrap();
+        return Err(format!("{name}: {}\n{text}", found(&diagnosis)));
+    }
+    trouble.heal().map_err(|why| format!("{name} does not heal: {why}"))?;
+    Ok(true)
+}
+
+#[test]
+fn every_fault_of_docker_is_told_on_the_server() {
+    all_on_engines(DOCKER_FAULTS, is_told);
+}
+
+#[test]
+fn a_healthy_server_raises_nothing() {
+    all_on_engines(DOCKER_HEALTHY, is_well);
+}
+
+#[test]
+fn every_cause_of_docker_has_a_rule_or_is_told_by_others() {
+    for fault in DOCKER_FAULTS.iter().filter(|it| !ELSEWHERE.contains(&it.code)) {
+        assert!(RULES.iter().any(|(code, _)| *code == fault.code), "{:?}", fault.code);
+    }
+}
