@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use super::args::{self, Flags};
-use super::{examine, exit};
+use super::examine;
 use crate::diag::ask::Ask;
 use crate::diag::evidence::{Evidence, Subject};
 use crate::render::look::Look;
@@ -20,10 +20,7 @@ const LIVE: [&str; 4] = [args::TARGETS, args::TIMEOUT, args::IPV4, args::IPV6];
 
 /// 0 every port is open and a proxy answers, 1 a problem, 2 bad usage, 3 it could not be told.
 pub(super) fn run(flags: Flags<'_>, words: &Words, look: Look) -> ExitCode {
-    match examine::Form::of(flags).and_then(|form| Ok((form, evidence(flags, words)?))) {
-        Ok((form, evidence)) => examine::print(evidence, (form, args::CHECK_PORT), words, look),
-        Err(problem) => exit::line(problem, exit::USAGE),
-    }
+    examine::report(flags, args::CHECK_PORT, (words, look), || evidence(flags, words))
 }
 
 /// Measured now, or read from a saved report.

@@ -26,7 +26,7 @@ const LONGEST: Duration = Duration::from_secs(600);
 
 /// What is printed.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Form {
+enum Form {
     /// For a person.
     Human(Detail),
     /// For a program.
@@ -34,7 +34,7 @@ pub(super) enum Form {
 }
 
 impl Form {
-    pub(super) fn of(flags: Flags<'_>) -> Result<Self, String> {
+    fn of(flags: Flags<'_>) -> Result<Self, String> {
         match (flags.has(args::JSON), flags.has(args::VERBOSE)) {
             (true, true) => Err("--json tells everything already; leave out --verbose".to_owned()),
             (true, false) => Ok(Self::Json),
@@ -44,8 +44,21 @@ impl Form {
     }
 }
 
-/// Prints what `evidence` means: 0 all well, 1 a problem, 3 it could not be told.
-pub(super) fn print(
+/// Prints what the evidence that is `asked` for means: 0 all well, 1 a problem, 2 bad usage, 3 it
+/// could not be told.
+pub(super) fn report(
+    flags: Flags<'_>,
+    command: &str,
+    (words, look): (&Words, Look),
+    asked: impl FnOnce() -> Result<Vec<Evidence>, String>,
+) -> ExitCode {
+    match Form::of(flags).and_then(|form| Ok((form, asked()?))) {
+        Ok((form, evidence)) => print(evidence, (form, command), words, look),
+        Err(problem) => exit::line(problem, exit::USAGE),
+    }
+}
+
+fn print(
     evidence: Vec<Evidence>,
     (form, command): (Form, &str),
     words: &Words,

@@ -8,7 +8,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
 use super::args::{self, Flags};
-use super::{examine, exit, proxy_url, text_file};
+use super::{examine, proxy_url, text_file};
 use crate::diag::ask::Ask;
 use crate::diag::evidence::{Asked, Command, Credentials, Evidence, Scheme};
 use crate::net::pin::Pin;
@@ -30,10 +30,7 @@ const LONGEST_IDLE: u64 = 500;
 
 /// 0 it works, 1 a problem, 2 bad usage, 3 it could not be told.
 pub(super) fn run(flags: Flags<'_>, words: &Words, look: Look) -> ExitCode {
-    match examine::Form::of(flags).and_then(|form| Ok((form, evidence(flags, words)?))) {
-        Ok((form, evidence)) => examine::print(evidence, (form, args::PROBE), words, look),
-        Err(problem) => exit::line(problem, exit::USAGE),
-    }
+    examine::report(flags, args::PROBE, (words, look), || evidence(flags, words))
 }
 
 /// Measured now, or read from a saved report.

@@ -204,12 +204,36 @@ fn step(check: CheckId, evidence: &Evidence, address: Option<SocketAddr>) -> Ste
     Step { check, address, subject, skip: useless(check, evidence, address).err() }
 }
 
-/// Whether `check` tells something also without an address of the proxy.
-const fn stands_alone(check: CheckId) -> bool {
+/// What must be there for a check to tell anything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Need {
+    /// Nothing of the proxy's: whether there is any network is asked also when no name can be found.
+    Nothing,
+    /// A name, not an address.
+    Name,
+    /// That the user lets strangers be asked.
+    Online,
+    /// An address.
+    Address,
+    /// An address that is reached and whose port is not open.
+    Closed,
+    /// An answer of any kind.
+    Answer,
+    /// An open port.
+    Open,
+    /// An open port in the Internet.
+    Public,
+    /// sami-proxy.
+    Ours,
+    /// Any proxy.
+    Proxy,
+}
+
+const fn need(check: CheckId) -> Need {
     match check {
-        // Whether there is any network is asked also when no name can be found.
-        CheckId::Resolve
-        | CheckId::Route
+        CheckId::Resolve => Need::Name,
+        CheckId::Portal => Need::Online,
+        CheckId::Route
         | CheckId::Direct
         | CheckId::DockerEngine
         | CheckId::Container
@@ -223,74 +247,58 @@ const fn stands_alone(check: CheckId) -> bool {
         | CheckId::Adapters
         | CheckId::SystemProxy
         | CheckId::HostsFile
-        | CheckId::Portal
-        | CheckId::Nat64 => true,
-        CheckId::TcpConnect
-        | CheckId::SiblingPorts
-        | CheckId::TtlLadder
-        | CheckId::ControlAddress
-        | CheckId::Hello
-        | CheckId::LinkDown
+        | CheckId::Nat64 => Need::Nothing,
+        CheckId::TcpConnect => Need::Address,
+        CheckId::SiblingPorts => Need::Closed,
+        CheckId::TtlLadder => Need::Answer,
+        CheckId::Hello => Need::Open,
+        CheckId::ControlAddress => Need::Public,
+        CheckId::LinkDown
         | CheckId::LinkUp
         | CheckId::Stream
         | CheckId::IdleTunnel
-        | CheckId::Trials
-        | CheckId::ProxyHealth
-        | CheckId::ThroughProxy
-        | CheckId::OrdinaryClient
-        | CheckId::Llm => false,
+        | CheckId::ProxyHealth => Need::Ours,
+        CheckId::Trials | CheckId::ThroughProxy | CheckId::OrdinaryClient | CheckId::Llm => {
+            Need::Proxy
+        }
     }
 }
 
 /// Whether `check` would still tell anything.
 fn useless(check: CheckId, evidence: &Evidence, address: Option<SocketAddr>) -> Result<(), Skip> {
-    let open = evidence.any(Outcome::Open);
-    if check == CheckId::Resolve && evidence.subject.ip().is_some() {
-        return Err(Skip::AddressGiven);
-    }
-    if check == CheckId::Portal && !evidence.asked.online {
-        return Err(Skip::OnlineOnly);
-    }
-    if stands_alone(check) {
-        return Ok(());
+    let need = need(check);
+    match need {
+        Need::Name if evidence.subject.ip().is_some() => return Err(Skip::AddressGiven),
+        Need::Online if !evidence.asked.online => return Err(Skip::OnlineOnly),
+        Need::Nothing | Need::Name | Need::Online => return Ok(()),
+        Need::Address
+        | Need::Closed
+        | Need::Answer
+        | Need::Open
+        | Need::Public
+        | Need::Ours
+        | Need::Proxy => {}
     }
     let ip = address.ok_or(Skip::NoAddress)?.ip().to_canonical();
+    let open = evidence.any(Outcome::Open);
     let answers = open || evidence.any(Outcome::Refused);
-    match check {
-        CheckId::SiblingPorts if open => Err(Skip::PortOpen),
-        CheckId::SiblingPorts if !evidence.is_routable(ip) => Err(Skip::NoRoute),
-        CheckId::SiblingPorts | CheckId::TtlLadder if ip.is_loopback() => Err(Skip::Loopback),
-        CheckId::TtlLadder if !answers => Err(Skip::NoAnswer),
-        CheckId::TcpConnect | CheckId::SiblingPorts | CheckId::TtlLadder => Ok(()),
-        _ if !open => Err(Skip::PortNotOpen),
-        CheckId::ControlAddress if !is_public(ip) => Err(Skip::NotPublic),
-        CheckId::LinkDown
-        | CheckId::LinkUp
-        | CheckId::Stream
-        | CheckId::IdleTunnel
-        | CheckId::ProxyHealth => ours(evidence),
-        CheckId::Trials | CheckId::ThroughProxy | CheckId::OrdinaryClient | CheckId::Llm => {
-            proxies(evidence)
-        }
-        CheckId::Resolve
-        | CheckId::Route
-        | CheckId::ControlAddress
-        | CheckId::Hello
-        | CheckId::Direct
-        | CheckId::DockerEngine
-        | CheckId::Container
-        | CheckId::ContainerEgress
-        | CheckId::ServerResources
-        | CheckId::PacketFilter
-        | CheckId::HostListeners
-        | CheckId::KernelSettings
-        | CheckId::PublicAddress
-        | CheckId::Witness
-        | CheckId::Adapters
-        | CheckId::SystemProxy
-        | CheckId::HostsFile
-        | CheckId::Portal
-        | CheckId::Nat64 => Ok(()),
+    match need {
+        Need::Closed if open => Err(Skip::PortOpen),
+        Need::Closed if !evidence.is_routable(ip) => Err(Skip::NoRoute),
+        Need::Closed | Need::Answer if ip.is_loopback() => Err(Skip::Loopback),
+        Need::Answer if !answers => Err(Skip::NoAnswer),
+        Need::Open | Need::Public | Need::Ours | Need::Proxy if !open => Err(Skip::PortNotOpen),
+        Need::Public if !is_public(ip) => Err(Skip::NotPublic),
+        Need::Ours => ours(evidence),
+        Need::Proxy => proxies(evidence),
+        Need::Nothing
+        | Need::Name
+        | Need::Online
+        | Need::Address
+        | Need::Closed
+        | Need::Answer
+        | Need::Open
+        | Need::Public => Ok(()),
     }
 }
 

@@ -63,12 +63,6 @@ impl Journey {
             .filter(|trip| trip.failure.as_ref().is_none_or(|failure| failure.stage != stage));
         Spread::of(through.filter_map(|trip| trip.lap(stage)))
     }
-
-    /// All trips that came to their end.
-    pub fn totals(&self) -> Option<Spread> {
-        let good = self.trips.iter().filter(|trip| trip.failure.is_none());
-        Spread::of(good.map(Trip::total_us))
-    }
 }
 
 impl Transfer {

@@ -7,17 +7,12 @@ use std::io;
 use std::sync::{Arc, OnceLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::danger::ServerCertVerifier;
 use rustls::client::{WebPkiServerVerifier, verify_server_name};
-use rustls::crypto::ring as provider;
-use rustls::crypto::{
-    CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature,
-};
+use rustls::crypto::{CryptoProvider, ring as provider};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
-use rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
-};
+use rustls::{CertificateError, ClientConfig, Error, RootCertStore};
 use rustls_platform_verifier::Verifier as SystemVerifier;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsConnector;
@@ -26,6 +21,7 @@ use tokio_rustls::client::TlsStream;
 use super::certificate::Shown;
 use super::pin::Pin;
 use super::tap::Tap;
+use super::verifier::{Decide, Presented, Verifier};
 use crate::target::Host;
 
 /// What a trust store says of a chain.
@@ -123,8 +119,8 @@ where
         return Handshake { stream: Err(HandshakeError::Name), chain: None };
     };
     let provider = ring();
-    let algorithms = provider.signature_verification_algorithms;
-    let recorder = Arc::new(Recorder { name: name.clone(), seen: OnceLock::new(), algorithms });
+    let recorder = Recorder { name: name.clone(), seen: OnceLock::new() };
+    let recorder = Arc::new(Verifier::new(recorder));
     let verifier = Arc::clone(&recorder);
     let config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
@@ -143,7 +139,7 @@ where
         }
         Err((error, mut tap)) => Err(why(error, tap.close())),
     };
-    Handshake { stream, chain: recorder.seen.get().cloned() }
+    Handshake { stream, chain: recorder.by.seen.get().cloned() }
 }
 
 fn why(error: io::Error, first: Vec<u8>) -> HandshakeError {
@@ -280,11 +276,10 @@ pub fn ordinary(
         Err(error) if all.is_empty() => return Err(error),
         Err(_) => {}
     }
-    let algorithms = ring().signature_verification_algorithms;
     let builder = ClientConfig::builder_with_provider(ring())
         .with_safe_default_protocol_versions()?
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(AnyOf { all, algorithms }));
+        .with_custom_certificate_verifier(Arc::new(Verifier::new(AnyOf(all))));
     let mut config = builder.with_no_client_auth();
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(config)
@@ -292,99 +287,38 @@ pub fn ordinary(
 
 /// Trusts whom one of them trusts; else the last one says why not.
 #[derive(Debug)]
-struct AnyOf {
-    all: Vec<Arc<dyn ServerCertVerifier>>,
-    algorithms: WebPkiSupportedAlgorithms,
-}
+struct AnyOf(Vec<Arc<dyn ServerCertVerifier>>);
 
-impl ServerCertVerifier for AnyOf {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        name: &ServerName<'_>,
-        ocsp: &[u8],
-        now: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        let mut verdict = Err(Error::InvalidCertificate(CertificateError::UnknownIssuer));
-        for one in &self.all {
+impl Decide for AnyOf {
+    fn decide(&self, shown: Presented<'_>) -> Result<(), Error> {
+        let Presented { end_entity, intermediates, name, ocsp, now } = shown;
+        let mut verdict = Err(CertificateError::UnknownIssuer.into());
+        for one in &self.0 {
             verdict = one.verify_server_cert(end_entity, intermediates, name, ocsp, now);
             if verdict.is_ok() {
                 break;
             }
         }
-        verdict
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls12_signature(message, certificate, signed, &self.algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, certificate, signed, &self.algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.algorithms.supported_schemes()
+        verdict.map(|_| ())
     }
 }
 
-/// Accepts every chain and keeps it. That the server has the key is verified as always.
+/// Accepts every chain and keeps it.
 #[derive(Debug)]
 struct Recorder {
     name: ServerName<'static>,
     seen: OnceLock<Chain>,
-    algorithms: WebPkiSupportedAlgorithms,
 }
 
-impl ServerCertVerifier for Recorder {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        ocsp: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
+impl Decide for Recorder {
+    fn decide(&self, shown: Presented<'_>) -> Result<(), Error> {
         let _a_handshake_has_one = self.seen.set(Chain {
-            leaf: end_entity.clone().into_owned(),
-            others: intermediates.iter().map(|it| it.clone().into_owned()).collect(),
-            ocsp: ocsp.to_vec(),
+            leaf: shown.end_entity.clone().into_owned(),
+            others: shown.intermediates.iter().map(|it| it.clone().into_owned()).collect(),
+            ocsp: shown.ocsp.to_vec(),
             name: self.name.clone(),
         });
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls12_signature(message, certificate, signed, &self.algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, certificate, signed, &self.algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.algorithms.supported_schemes()
+        Ok(())
     }
 }
 

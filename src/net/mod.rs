@@ -30,3 +30,4 @@ pub mod system_names;
 pub mod tap;
 pub mod tls;
 pub mod unacked;
+mod verifier;

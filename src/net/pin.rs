@@ -6,13 +6,12 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use ring::digest;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{
-    WebPkiSupportedAlgorithms, ring as provider, verify_tls12_signature, verify_tls13_signature,
-};
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::client::danger::ServerCertVerifier;
+use rustls::pki_types::CertificateDer;
 use rustls::server::ParsedCertificate;
-use rustls::{CertificateError, DigitallySignedStruct, Error, OtherError, SignatureScheme};
+use rustls::{CertificateError, Error, OtherError};
+
+use super::verifier::{Decide, Presented, Verifier};
 
 /// The SHA-256 of a certificate's `SubjectPublicKeyInfo` (RFC 7469 §2.4). A renewed certificate
 /// with the same key has the same pin.
@@ -86,8 +85,7 @@ impl Pin {
     ///
     /// [`WrongPin::of`] finds the pins in its error.
     pub fn verifier(self) -> Arc<dyn ServerCertVerifier> {
-        let algorithms = provider::default_provider().signature_verification_algorithms;
-        Arc::new(Verifier { expected: self, algorithms })
+        Arc::new(Verifier::new(self))
     }
 }
 
@@ -126,50 +124,15 @@ impl fmt::Debug for Pin {
     }
 }
 
-#[derive(Debug)]
-struct Verifier {
-    expected: Pin,
-    algorithms: WebPkiSupportedAlgorithms,
-}
-
-impl ServerCertVerifier for Verifier {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        let expected = self.expected;
-        let found = Pin::of(end_entity).map_err(|_| CertificateError::BadEncoding)?;
+impl Decide for Pin {
+    fn decide(&self, shown: Presented<'_>) -> Result<(), Error> {
+        let expected = *self;
+        let found = Self::of(shown.end_entity).map_err(|_| CertificateError::BadEncoding)?;
         if found == expected {
-            return Ok(ServerCertVerified::assertion());
+            return Ok(());
         }
         let wrong = WrongPin { expected, found };
         Err(CertificateError::Other(OtherError(Arc::new(wrong))).into())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls12_signature(message, certificate, signed, &self.algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, certificate, signed, &self.algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.algorithms.supported_schemes()
     }
 }
 

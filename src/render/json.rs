@@ -22,7 +22,7 @@ pub fn document(report: &Report, command: &str, words: &Words) -> Value {
         "schema": SCHEMA,
         "command": command,
         "version": env!("CARGO_PKG_VERSION"),
-        "role": "client",
+        "role": report.evidence.asked.role,
         "target": report.evidence.subject.authority(),
         "verdict": verdict(report, words),
         "alternatives":
@@ -49,7 +49,7 @@ pub fn documents(reports: &[Report], command: &str, words: &Words) -> Value {
         "schema": SCHEMA,
         "command": command,
         "version": env!("CARGO_PKG_VERSION"),
-        "role": "client",
+        "role": worst.map(|report| report.evidence.asked.role),
         "verdict": worst.map(|report| verdict(report, words)),
         "targets": reports.iter().map(|report| document(report, command, words)).collect::<Vec<_>>(),
     })

@@ -67,24 +67,16 @@ const USUAL: &[(&str, &str)] = &[
     ("path", "/"),
 ];
 
-/// What mends `code`, the most promising first.
-pub fn fixes(code: Code, subject: &Subject) -> Vec<Fix> {
-    filled(code, &Arguments::new(), subject)
-}
-
-/// What mends a cause of which more is known.
-pub fn fixes_of(suspect: &Suspect, subject: &Subject) -> Vec<Fix> {
-    filled(suspect.code, &suspect.arguments, subject)
-}
-
-/// Every key that [`fixes`] may give.
+/// Every key that [`fixes_of`] may give.
 pub fn texts() -> impl Iterator<Item = &'static str> {
     TABLES.into_iter().flatten().map(|(.., text)| *text)
 }
 
-fn filled(code: Code, arguments: &Arguments, subject: &Subject) -> Vec<Fix> {
+/// What mends a cause: first what is for just this one, then the most promising.
+pub fn fixes_of(suspect: &Suspect, subject: &Subject) -> Vec<Fix> {
+    let arguments = &suspect.arguments;
     let mut all: Vec<(bool, Fix)> = Vec::new();
-    let rows = TABLES.into_iter().flatten().filter(|(of, ..)| *of == code);
+    let rows = TABLES.into_iter().flatten().filter(|(of, ..)| *of == suspect.code);
     for (_, place, template, text) in rows {
         let only = ONLY.iter().find(|(of, _)| of == text);
         let setting = arguments.get("setting").map_or("", String::as_str);
@@ -101,7 +93,6 @@ fn filled(code: Code, arguments: &Arguments, subject: &Subject) -> Vec<Fix> {
             all.push((special, fix));
         }
     }
-    // What is for just this cause stands first.
     all.sort_by_key(|(special, _)| !special);
     all.into_iter().map(|(_, fix)| fix).collect()
 }
