@@ -1,5 +1,6 @@
 //! `serve`: settings → proxy → signals → exit code.
 
+use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -9,8 +10,9 @@ use tokio::runtime::Handle;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::crew::{self, Crew};
-use super::{exit, telling};
+use super::{exit, systemd, telling};
 use crate::config::{ConfigError, Layers, Machine, Origin, Serve, convert};
+use crate::net::activation::handed_over;
 use crate::net::limits::raise_descriptor_limit;
 use crate::proxy::access_log::AccessLog;
 use crate::proxy::server::Control;
@@ -29,6 +31,11 @@ pub(super) fn run(layers: &Layers) -> ExitCode {
         Ok(serve) => serve,
         Err(error) => return exit::config(&error),
     };
+    // Before there are threads: it changes the environment.
+    let given = match handed_over() {
+        Ok(given) => given,
+        Err(error) => return exit::line(error, exit::USAGE),
+    };
     let workers = serve.workers.unwrap_or_else(worker::expected);
     worker::expect(workers);
     let started = crew::single().and_then(|runtime| Ok((runtime, Crew::start(workers)?)));
@@ -37,7 +44,8 @@ pub(super) fn run(layers: &Layers) -> ExitCode {
         Err(error) => return exit::line(format!("cannot start threads: {error}"), exit::USAGE),
     };
     let log = Arc::new(telling::open(&serve));
-    let outcome = runtime.block_on(serve_until_stopped(serve, Arc::clone(&log), crew.handles()));
+    let serving = serve_until_stopped(serve, Arc::clone(&log), crew.handles(), given);
+    let outcome = runtime.block_on(serving);
     // What is still open is cut here; each tunnel writes its line.
     runtime.shutdown_timeout(LAST_WORDS);
     crew.end(LAST_WORDS);
@@ -93,12 +101,17 @@ async fn serve_until_stopped(
     serve: Serve,
     log: Arc<AccessLog>,
     others: Vec<Handle>,
+    given: Vec<TcpListener>,
 ) -> Result<(), StartError> {
     let settings = serve.settings;
-    let server = Server::bind(settings.clone(), log, others).await?;
+    let handed_over = given.len();
+    let server = Server::bind(settings.clone(), log, others.clone(), given).await?;
     let control = server.control();
     tracing::info!("sami-proxy {} starts", env!("CARGO_PKG_VERSION"));
     telling::explain(&settings, control.users());
+    if handed_over > 0 {
+        tracing::info!("the service manager listens for us; --listen has no effect");
+    }
     for address in server.addresses() {
         let tls = if settings.tls.is_some() { ", with TLS too" } else { "" };
         tracing::info!("listening on {address}{tls}");
@@ -112,12 +125,15 @@ async fn serve_until_stopped(
     tokio::spawn(watch(control.clone(), Watched::of(&settings)));
     let mut signals = Signals::new();
     let running = tokio::spawn(server.run());
+    systemd::ready();
+    tokio::spawn(systemd::keep_watch(others));
     signals.stop(&control).await;
     tracing::info!(
         "stopping: {} have {} to finish; another signal ends them at once",
         connections(control.open()),
         humantime::format_duration(settings.times.drain)
     );
+    systemd::stopping(settings.times.drain);
     control.drain();
     tokio::select! {
         left = running => match left {
@@ -204,8 +220,10 @@ fn reload_certificate(control: &Control) {
 /// SIGHUP: everything that can be read again is.
 #[cfg(unix)]
 fn reload(control: &Control) {
+    systemd::reloading();
     reload_users(control);
     reload_certificate(control);
+    systemd::ready();
 }
 
 /// What the operating system tells us.
