@@ -156,6 +156,8 @@ pivot_root . run/old
 cd /
 umount -l /run/old
 rmdir /run/old
+# As on a machine of its own; without it credentials can't be handed to services.
+mount --make-rshared /
 exec env -i container=sami-test PATH=/usr/sbin:/usr/bin:/sbin:/bin /lib/systemd/systemd --system --show-status=no
 BOOT
 }
@@ -208,7 +210,7 @@ else
     "$(inside awk '/^NoNewPrivs|^Seccomp:/ { printf "%s%s", s, $2; s = " " }' "/proc/$main/status")"
   same "with the limit of open files" "1048576" "$(inside awk '/^Max open files/ { print $4 }' "/proc/$main/limits")"
   check "reload: it says that it is done" inside systemctl reload sami-proxy
-  check "up after it, the same process" is MainPID "$main"
+  same "the same process, up after it" "$main active" "$(state MainPID) $(state ActiveState)"
 
   inside sh -c 'printf "%s\n" "auth = [\"sami:secret\"]" "tls-self-signed = true" "listen = [\"0.0.0.0:8080\", \"127.0.0.1:443\"]" \
     >>/etc/sami-proxy/sami-proxy.toml'
