@@ -203,12 +203,15 @@ else
   same "Type, watchdog" "notify 30s" "$(state Type) $(inside systemctl show sami-proxy --value -p WatchdogUSec)"
   check "it answers" well
   main=$(state MainPID)
-  same "it runs as a user of its own" "sami-proxy" "$(inside stat -c %U "/proc/$main")"
+  # The range of DynamicUser; the name is known only where libnss-systemd is.
+  user=$(inside stat -c %u "/proc/$main")
+  check "it runs as a user of its own" test "$user" -ge 61184 -a "$user" -le 65519
   same "with no capability but to bind" "0000000000000400 0000000000000400" \
     "$(inside awk '/^CapEff|^CapBnd/ { printf "%s%s", s, $2; s = " " }' "/proc/$main/status")"
   same "seccomp and no new privileges" "1 2" \
     "$(inside awk '/^NoNewPrivs|^Seccomp:/ { printf "%s%s", s, $2; s = " " }' "/proc/$main/status")"
-  same "with the limit of open files" "1048576" "$(inside awk '/^Max open files/ { print $4 }' "/proc/$main/limits")"
+  most=$(</proc/sys/fs/nr_open)
+  same "with the limit of open files, or what the kernel allows" "$((most < 1048576 ? most : 1048576))" "$(inside awk '/^Max open files/ { print $4 }' "/proc/$main/limits")"
   check "reload: it says that it is done" inside systemctl reload sami-proxy
   same "the same process, up after it" "$main active" "$(state MainPID) $(state ActiveState)"
 
@@ -265,4 +268,4 @@ else
 fi
 
 echo "$passed passed, $failed failed$( ((skipped == 0)) || echo ", $skipped skipped")"
-((failed == 0))
+if ((failed > 0)); then exit 1; fi
