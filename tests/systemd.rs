@@ -211,3 +211,25 @@ fn sockets_of_the_wrong_number_or_kind_are_one_line() {
     let connected = refusal(activated(vec![connected.into()], "1", ""));
     assert!(connected.contains("does not listen (Accept=no is needed)"), "{connected}");
 }
+
+#[test]
+fn the_configuration_of_the_package_names_every_setting_with_its_default() {
+    use sami_proxy::config::Layers;
+    use sami_proxy::config::table::TABLE;
+
+    let path =
+        std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/debian/sami-proxy.toml");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let mut plain = Layers::defaults();
+    plain.add_file(&path, &text).unwrap();
+    assert!(TABLE.iter().all(|row| plain.get(row.key) == Layers::defaults().get(row.key)));
+    for row in TABLE {
+        let start = format!("#{} = ", row.key);
+        let line = text.lines().find(|line| line.starts_with(&start));
+        let line = line.unwrap_or_else(|| panic!("{} is not there", row.key));
+        let mut layers = Layers::default();
+        layers.add_file(&path, &line[1..]).unwrap();
+        let values = &layers.get(row.key).unwrap().values;
+        assert!(row.default.is_empty() || *values == [row.default], "{line}: not the default");
+    }
+}
