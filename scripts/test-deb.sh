@@ -222,8 +222,8 @@ else
   inside sh -c 'printf "%s\n" "auth = [\"sami:secret\"]" "tls-self-signed = true" "listen = [\"0.0.0.0:8080\", \"127.0.0.1:443\"]" \
     >>/etc/sami-proxy/sami-proxy.toml'
   check "restart with users, a certificate and port 443" inside systemctl restart sami-proxy
-  check "it reads its configuration, which only root can" logged "1 user configured"
-  check "it may bind port 443" logged "listening on 127.0.0.1:443"
+  check "it reads its configuration, which only root can" until_it logged "1 user configured"
+  check "it may bind port 443" until_it logged "listening on 127.0.0.1:443"
   check "it keeps its certificate in its folder" inside sh -c 'ls /var/lib/sami-proxy/* | grep -q .'
 
   count=$(state NRestarts)
@@ -238,21 +238,21 @@ else
   # A worker that hangs, and not the first one: the kernel stops one thread of it only under a tracer, so all are stopped.
   inside sh -c "kill -STOP $(state MainPID)"
   check "stopped, it is killed by the watchdog and there again" until_it restarted 0
-  check "the journal says so" logged "Watchdog timeout"
+  check "the journal says so" until_it logged "Watchdog timeout"
   inside rm -r /etc/systemd/system/sami-proxy.service.d
   inside systemctl daemon-reload
 
   inside sh -c 'echo "nonsense = 1" >>/etc/sami-proxy/sami-proxy.toml'
   inside systemctl restart sami-proxy 2>/dev/null || true
   check "a wrong setting: it fails and is not started again and again" until_it is ActiveState failed
-  check "the journal names the setting" logged "nonsense"
+  check "the journal names the setting" until_it logged "nonsense"
   inside sed -i '/nonsense/d' /etc/sami-proxy/sami-proxy.toml
 
   inside cp /usr/share/doc/sami-proxy/examples/sami-proxy.socket /etc/systemd/system/
   inside systemctl daemon-reload
   check "the socket unit of the examples" inside systemctl enable -q --now sami-proxy.socket
   check "a client that connects starts the service" well
-  check "which takes the socket" logged "the service manager listens for us"
+  check "which takes the socket" until_it logged "the service manager listens for us"
   check "a restart refuses nobody" inside sh -c '
     systemctl restart --no-block sami-proxy
     for _ in 1 2 3 4 5 6 7 8 9 10; do sami-proxy healthcheck || exit 1; done'
