@@ -1,11 +1,14 @@
 //! Who `serve` runs for: a console or a supervisor, or the service manager of Windows.
 
 use std::io::Write;
+use std::net::TcpListener;
 
 use tokio::sync::mpsc::UnboundedReceiver;
 
 /// What `serve` has of whoever started it.
 pub(super) struct Host {
+    /// Sockets that listen already; when there are any, no others are opened.
+    pub(super) given: Vec<TcpListener>,
     /// Where the log goes.
     pub(super) output: Box<dyn Write + Send>,
     /// Each is an order to stop, as a signal is.
@@ -26,7 +29,12 @@ pub(super) enum Phase {
 impl Host {
     /// Standard output, and nothing but signals.
     pub(super) fn console() -> Self {
-        Self { output: Box::new(std::io::stdout()), orders: None, tell: Box::new(|_| {}) }
+        Self {
+            given: Vec::new(),
+            output: Box::new(std::io::stdout()),
+            orders: None,
+            tell: Box::new(|_| {}),
+        }
     }
 
     /// The next order to stop; never when there are none.

@@ -19,6 +19,7 @@ mod proxy_url;
 mod serve;
 mod service;
 mod system;
+mod systemd;
 mod telling;
 mod text_file;
 #[cfg(windows)]
@@ -120,6 +121,11 @@ fn look(flags: &clap::ArgMatches) -> Look {
     // The console of Windows is given Unicode whatever its code page is.
     let glyphs = if cfg!(windows) { Glyphs::Unicode } else { Glyphs::choose(variable) };
     Look { colours, glyphs }
+}
+
+/// The whole command line: for what is made of it, such as manual pages (`examples/manuals.rs`).
+pub fn command() -> clap::Command {
+    args::command()
 }
 
 fn variable(name: &str) -> Option<String> {

@@ -10,8 +10,9 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::crew::{self, Crew};
 use super::host::{Host, Phase};
-use super::{exit, telling};
+use super::{exit, systemd, telling};
 use crate::config::{ConfigError, Layers, Machine, Origin, Serve, convert};
+use crate::net::activation::handed_over;
 use crate::net::limits::raise_descriptor_limit;
 use crate::proxy::access_log::AccessLog;
 use crate::proxy::server::Control;
@@ -26,7 +27,10 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// Runs the proxy until it is told to stop.
 pub(super) fn run(layers: &Layers) -> ExitCode {
-    match run_for(Host::console(), layers) {
+    // Before there are threads: it changes the environment.
+    let given = handed_over().map_err(|error| error.to_string());
+    let outcome = given.and_then(|given| run_for(Host { given, ..Host::console() }, layers));
+    match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(problem) => exit::line(problem, exit::USAGE),
     }
@@ -102,10 +106,15 @@ async fn serve_until_stopped(
     mut host: Host,
 ) -> Result<(), StartError> {
     let settings = serve.settings;
-    let server = Server::bind(settings.clone(), log, others).await?;
+    let given = std::mem::take(&mut host.given);
+    let handed_over = given.len();
+    let server = Server::bind(settings.clone(), log, others.clone(), given).await?;
     let control = server.control();
     tracing::info!("sami-proxy {} starts", env!("CARGO_PKG_VERSION"));
     telling::explain(&settings, control.users());
+    if handed_over > 0 {
+        tracing::info!("the service manager listens for us; --listen has no effect");
+    }
     for address in server.addresses() {
         let tls = if settings.tls.is_some() { ", with TLS too" } else { "" };
         tracing::info!("listening on {address}{tls}");
@@ -120,6 +129,8 @@ async fn serve_until_stopped(
     let mut signals = Signals::new();
     let running = tokio::spawn(server.run());
     (host.tell)(Phase::Running);
+    systemd::ready();
+    tokio::spawn(systemd::keep_watch(others));
     tokio::select! {
         () = signals.stop(&control) => {}
         () = host.order() => {}
@@ -130,6 +141,7 @@ async fn serve_until_stopped(
         connections(control.open()),
         humantime::format_duration(settings.times.drain)
     );
+    systemd::stopping(settings.times.drain);
     control.drain();
     tokio::select! {
         left = running => match left {
@@ -216,8 +228,10 @@ fn reload_certificate(control: &Control) {
 /// SIGHUP: everything that can be read again is.
 #[cfg(unix)]
 fn reload(control: &Control) {
+    systemd::reloading();
     reload_users(control);
     reload_certificate(control);
+    systemd::ready();
 }
 
 /// What the operating system tells us.

@@ -43,6 +43,21 @@ pub fn listen(address: SocketAddr, stack: Stack) -> Result<TcpListener, ListenEr
     bind(address, stack).map_err(|source| ListenError { address, reason: reason(&source), source })
 }
 
+/// Takes over a socket that listens already.
+///
+/// # Errors
+///
+/// [`ListenError`].
+pub fn adopt(listener: std::net::TcpListener) -> Result<TcpListener, ListenError> {
+    let address = listener.local_addr().unwrap_or_else(|_| ([0, 0, 0, 0], 0).into());
+    let adopted = || {
+        listener.set_nonblocking(true)?;
+        prepare(&listener)?;
+        TcpListener::from_std(listener)
+    };
+    adopted().map_err(|source| ListenError { address, reason: reason(&source), source })
+}
+
 fn bind(address: SocketAddr, stack: Stack) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     // On Unix: a restart need not wait for TIME_WAIT. On Windows it would share the port.

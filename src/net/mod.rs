@@ -1,5 +1,6 @@
 //! Sockets. Knows neither proxying nor diagnosing.
 
+pub mod activation;
 mod at_hand;
 pub mod certificate;
 pub mod dial;

@@ -26,7 +26,7 @@ use super::policy::Policy;
 use super::settings::{Access, Certificate, Settings};
 use super::spread::Spread;
 use super::users::{Users, UsersError};
-use crate::net::listen::{ListenError, Stack, listen};
+use crate::net::listen::{ListenError, Stack, adopt, listen};
 use crate::net::pin::Pin;
 use crate::net::resolve::{Resolver, SetupError};
 use crate::net::sweep::Sweep;
@@ -141,7 +141,8 @@ pub struct Control(Arc<Shared>);
 
 impl Server {
     /// Binds every address and reads every file that `settings` name. Connections will be served
-    /// here and by the `others`.
+    /// here and by the `others`. Sockets that are `given` already listen and take the place of
+    /// `settings.listen`.
     ///
     /// # Errors
     ///
@@ -150,10 +151,15 @@ impl Server {
         settings: Settings,
         log: Arc<AccessLog>,
         others: Vec<Handle>,
+        given: Vec<std::net::TcpListener>,
     ) -> Result<Self, StartError> {
         let Files { users, tls } = read_files(&settings)?;
         let resolver = Resolver::new(&settings.dns, settings.family).await?;
-        let listeners = bind_all(&settings.listen)?;
+        let listeners = if given.is_empty() {
+            bind_all(&settings.listen)?
+        } else {
+            given.into_iter().map(adopt).collect::<Result<_, _>>()?
+        };
         let admin = match settings.admin {
             Some(address) => Some(listen(address, Stack::Dual).map_err(StartError::Admin)?),
             None => None,

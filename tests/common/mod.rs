@@ -91,7 +91,8 @@ impl Proxy {
             level: Level::DEBUG,
             tally: Tally::default(),
         });
-        let server = Server::bind(settings, Arc::clone(&log), Vec::new()).await.unwrap();
+        let server =
+            Server::bind(settings, Arc::clone(&log), Vec::new(), Vec::new()).await.unwrap();
         let (address, control) = (server.addresses()[0], server.control());
         tokio::spawn(server.run());
         Self { address, control, log, text }

@@ -97,7 +97,12 @@ fn proxy(orders: UnboundedReceiver<()>, reporter: &Arc<Reporter>) -> Result<(), 
             });
         }
     };
-    let host = Host { output: Box::new(file), orders: Some(orders), tell: Box::new(tell) };
+    let host = Host {
+        given: Vec::new(),
+        output: Box::new(file),
+        orders: Some(orders),
+        tell: Box::new(tell),
+    };
     serve::run_for(host, &layers)
 }
 
