@@ -12,6 +12,7 @@ pub mod evidence;
 pub mod fact;
 pub mod fix;
 pub mod infer;
+pub mod interceptors;
 pub mod llm;
 pub mod packets;
 pub mod plan;

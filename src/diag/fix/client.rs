@@ -164,7 +164,7 @@ pub(super) const FIXES: &[Row] = &[
     (
         Code::TargetUnreachable,
         Place::Server,
-        Some("curl -v --max-time 15 https://api.openai.com/"),
+        Some("curl -v --max-time 15 {url}"),
         "fix-try-without-the-proxy",
     ),
     (
@@ -179,23 +179,21 @@ pub(super) const FIXES: &[Row] = &[
     (
         Code::TargetTlsReset,
         Place::Server,
-        Some("curl -v --max-time 15 https://api.openai.com/"),
+        Some("curl -v --max-time 15 {url}"),
         "fix-where-is-the-filter",
     ),
     (Code::TargetTlsReset, Place::Provider, None, "fix-other-country"),
     (
         Code::TargetTlsStalled,
         Place::Server,
-        Some("curl -v --max-time 15 https://api.openai.com/"),
+        Some("curl -v --max-time 15 {url}"),
         "fix-where-is-the-filter",
     ),
     (Code::TargetTlsStalled, Place::Provider, None, "fix-other-country"),
     (
         Code::TargetCertUntrusted,
         Place::Server,
-        Some(
-            "openssl s_client -connect api.openai.com:443 -servername api.openai.com </dev/null | grep issuer",
-        ),
+        Some("curl -vI --max-time 15 {url} 2>&1 | grep issuer"),
         "fix-compare-the-issuer",
     ),
     (
@@ -204,6 +202,9 @@ pub(super) const FIXES: &[Row] = &[
         Some("certutil -store -user root"),
         "fix-exclude-from-scanning",
     ),
+    (Code::TlsIntercepted, Place::Windows, None, "fix-except-in-the-antivirus"),
+    (Code::TlsIntercepted, Place::Windows, None, "fix-ask-the-administrator"),
+    (Code::TlsIntercepted, Place::Windows, None, "fix-end-the-debugger"),
     (Code::TargetCertExpired, Place::Sami, None, "fix-tell-the-operator"),
     (Code::TargetCertNotYetValid, Place::Sami, None, "fix-tell-the-operator"),
     (Code::TargetCertName, Place::Sami, None, "fix-correct-the-target"),

@@ -90,4 +90,8 @@ pub(super) const ONLY: &[(&str, &[&str])] = &[
     ("fix-edit-exceptions", &["windows", "windows-for-all"]),
     ("fix-edit-no-proxy", &["variables", "gnome", "macos", "windows-services"]),
     ("fix-start-it-anew", &["late"]),
+    ("fix-exclude-from-scanning", &[""]),
+    ("fix-except-in-the-antivirus", &["antivirus"]),
+    ("fix-ask-the-administrator", &["gateway"]),
+    ("fix-end-the-debugger", &["debugger"]),
 ];

@@ -7,6 +7,7 @@ use super::{Confidence, Suspect, suspect};
 use crate::diag::code::Code;
 use crate::diag::evidence::Evidence;
 use crate::diag::fact::{Certificate, Clock, Journey, Reference, Trust};
+use crate::diag::interceptors::interceptor;
 
 /// A clock that is further off is wrong: 5 minutes, as Kerberos has it.
 const WRONG_S: u64 = 300;
@@ -49,7 +50,13 @@ pub(super) fn tls_intercepted(evidence: &Evidence) -> Option<Suspect> {
     let found = |confidence| {
         let mut found = about(Code::TlsIntercepted, confidence, &targets, evidence);
         found.severity = Code::TlsIntercepted.severity();
-        found.with("issuer", signer(first))
+        let found = found.with("issuer", signer(first));
+        match interceptor(&first.root).or_else(|| interceptor(&first.issuer)) {
+            Some(product) => {
+                found.with("issuer", &product.name).with("setting", &product.kind.word())
+            }
+            None => found,
+        }
     };
     // One site may have a certificate of its own company; two of one signer do not.
     Some(if hosts(&targets) > 1 && same {

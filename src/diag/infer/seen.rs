@@ -73,6 +73,12 @@ pub(super) fn host(url: &str) -> &str {
     authority.strip_suffix(usual).unwrap_or(authority)
 }
 
+/// Of a URL, without the path: it may hold what is nobody's business.
+fn root(url: &str) -> String {
+    let scheme = if url.starts_with("http:") { "http" } else { "https" };
+    format!("{scheme}://{}/", host(url))
+}
+
 fn of_check(evidence: &Evidence, check: CheckId) -> Vec<Seen<'_>> {
     let mut all: Vec<_> = evidence.all(check).filter_map(|it| Seen::of(check, it)).collect();
     all.sort_by_key(|it| it.reference);
@@ -172,6 +178,7 @@ pub(super) fn about(
         },
     );
     found.arguments.insert("target", text);
+    found.arguments.extend(hits.first().map(|it| ("url", root(it.target))));
     let wanted = hits.iter().any(|it| it.check == CheckId::ThroughProxy);
     if !wanted && works_elsewhere(evidence, hits) {
         found.severity = Severity::Warning;
