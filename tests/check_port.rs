@@ -570,3 +570,12 @@ fn an_interrupted_run_tells_what_it_knows() {
     let whys: Vec<_> = document["not_checked"].as_array().unwrap().iter().collect();
     assert!(whys.iter().any(|it| it["why"] == "interrupted"), "{document:#}");
 }
+
+#[test]
+fn what_is_no_name_server_is_refused() {
+    let output = run(&["check-port", "--dns", "nonsense", "127.0.0.1:1"]);
+    assert_eq!(output.status.code(), Some(2));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("--dns nonsense: not IP[:PORT]"), "{said}");
+    assert_eq!(said.lines().count(), 1, "{said}");
+}

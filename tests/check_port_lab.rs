@@ -106,3 +106,26 @@ fn a_healthy_way_is_ok() {
         if well { Ok(true) } else { Err(format!("{}: {report:#}", variant.name)) }
     });
 }
+
+/// What another name server, which says the truth, makes of it.
+const TOLD_BY_ANOTHER: [(&str, &str, &str); 4] = [
+    ("dns-lies", "proxy-name-poisoned", "likely"),
+    ("dns-silent", "dns-server-unreachable", "certain"),
+    ("dns-servfail", "dns-server-failing", "certain"),
+    ("name-not-found", "dns-server-failing", "certain"),
+];
+
+#[test]
+fn another_name_server_tells_who_is_wrong() {
+    all(&TOLD_BY_ANOTHER, |lab, (name, code, confidence)| {
+        let fault = Fault::named(name);
+        let Ok(trouble) = lab.inject(fault) else { return Ok(false) };
+        let proxy = address(fault.proxy);
+        let output = lab.program(&["check-port", &proxy, "--json", "--dns", "81.85.80.53"]);
+        drop(trouble);
+        let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let verdict = &report["verdict"];
+        let told = verdict["code"] == *code && verdict["confidence"] == *confidence;
+        if told { Ok(true) } else { Err(format!("{name}: {report:#}")) }
+    });
+}

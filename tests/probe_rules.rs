@@ -247,6 +247,17 @@ const NEARLY: &[Nearly] = &[
         },
         Some((Code::Ok, Confidence::Certain)),
     ),
+    // A second of it, with events in time before and after.
+    (
+        Code::StreamBuffered,
+        |it| {
+            let came = [0, 1200, 1201, 1202, 1203, 1204, 1205, 1400];
+            for (at, ms) in came.into_iter().enumerate() {
+                fact(it, "stream")["data"]["events"][at]["came_ms"] = json!(ms);
+            }
+        },
+        Some((Code::Ok, Confidence::Certain)),
+    ),
     (
         Code::TargetCertExpired,
         |it| {

@@ -34,6 +34,7 @@ pub(super) const USER: &str = "user";
 pub(super) const CA: &str = "ca";
 pub(super) const PIN: &str = "pin";
 pub(super) const JSON: &str = "json";
+pub(super) const DNS: &str = "dns";
 pub(super) const TIMEOUT: &str = "timeout";
 pub(super) const FROM: &str = "from";
 const COLOR: &str = "color";
@@ -232,7 +233,7 @@ fn doctor() -> Command {
 }
 
 /// What every examining command takes.
-fn examining(seconds: &str) -> [Arg; 8] {
+fn examining(seconds: &str) -> [Arg; 9] {
     let switch = |name: &'static str| Arg::new(name).action(ArgAction::SetTrue);
     [
         switch(JSON).long(JSON).help("Print one JSON document"),
@@ -246,6 +247,9 @@ fn examining(seconds: &str) -> [Arg; 8] {
             .value_name("FILE")
             .help("Diagnose what an earlier --json has measured, without a network"),
         switch(VERBOSE).long(VERBOSE).short('v').help("Show every check"),
+        Arg::new(DNS).long(DNS).value_name("SERVER").action(ArgAction::Append).help(
+            "Compare this name server's answer with the system's: IP[:PORT], tls://… or https://… (may be repeated)",
+        ),
         switch(IPV4).short('4').help("Only IPv4 addresses"),
         switch(IPV6).short('6').help("Only IPv6 addresses"),
         language(),

@@ -16,7 +16,7 @@ const MOST_TARGETS: usize = 64;
 const BUDGET: Duration = Duration::from_secs(15);
 
 /// What has no sense with `--from`.
-const LIVE: [&str; 4] = [args::TARGETS, args::TIMEOUT, args::IPV4, args::IPV6];
+const LIVE: [&str; 5] = [args::TARGETS, args::TIMEOUT, args::DNS, args::IPV4, args::IPV6];
 
 /// 0 every port is open and a proxy answers, 1 a problem, 2 bad usage, 3 it could not be told.
 pub(super) fn run(flags: Flags<'_>, words: &Words, look: Look) -> ExitCode {
@@ -28,7 +28,9 @@ fn evidence(flags: Flags<'_>, words: &Words) -> Result<Vec<Evidence>, String> {
     if let Some(file) = flags.one(args::FROM) {
         return examine::saved(file, flags, &LIVE);
     }
-    let asks = subjects(flags)?.into_iter().map(Ask::port).collect();
+    let name_servers = examine::name_servers(flags, &[])?;
+    let asked = |subject| Ask::port(subject).comparing(name_servers.clone());
+    let asks = subjects(flags)?.into_iter().map(asked).collect();
     examine::measure(asks, examine::budget(flags, BUDGET)?, words)
 }
 

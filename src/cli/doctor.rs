@@ -29,8 +29,12 @@ const OF_CONTAINERS: [&str; 2] = ["/.dockerenv", "/run/.containerenv"];
 const VARIABLES: [&str; 5] =
     ["SAMI_PROXY_TARGET", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
 
+/// Asked with `--online`, of the addresses themselves: Cloudflare and Google.
+const PUBLIC: [&str; 2] = ["https://1.1.1.1/dns-query", "https://8.8.8.8/dns-query"];
+
 /// What has no sense on a server.
-const OF_CLIENTS: [&str; 10] = [
+const OF_CLIENTS: [&str; 11] = [
+    args::DNS,
     args::IPV4,
     args::IPV6,
     args::REPEATS,
@@ -127,6 +131,9 @@ fn client(flags: Flags<'_>, proxy: Option<&str>) -> Result<(Ask, Duration), Stri
     let (mut ask, budget) = probe::request(flags, proxy)?;
     ask.asked.command = Command::Doctor;
     ask.asked.online = flags.has(args::ONLINE);
+    if ask.asked.online && ask.name_servers.is_empty() {
+        ask = ask.comparing(examine::name_servers(flags, &PUBLIC)?);
+    }
     Ok((ask, budget))
 }
 

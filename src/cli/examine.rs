@@ -10,11 +10,13 @@ use tokio_util::sync::CancellationToken;
 use super::args::{self, Flags};
 use super::progress::Progress;
 use super::{crew, exit, text_file};
+use crate::config::name_server;
 use crate::diag::ask::Ask;
 use crate::diag::diagnosis::State;
 use crate::diag::evidence::{Evidence, Family, Subject};
 use crate::diag::report::Report;
 use crate::diag::run::run as examine;
+use crate::net::resolve::NameServer;
 use crate::render::human::{self, Detail};
 use crate::render::json;
 use crate::render::look::Look;
@@ -102,6 +104,23 @@ pub(super) fn family(flags: Flags<'_>) -> Result<Family, String> {
         (false, true) => Ok(Family::Ipv6),
         (false, false) => Ok(Family::Any),
     }
+}
+
+/// `--dns`, else `default`: name servers whose answers are compared with the system's.
+pub(super) fn name_servers(
+    flags: Flags<'_>,
+    default: &[&str],
+) -> Result<Vec<(String, NameServer)>, String> {
+    let mut given: Vec<&str> = flags.many(args::DNS).collect();
+    if given.is_empty() {
+        given.extend(default);
+    }
+    given.dedup();
+    let read = |text: &str| match name_server(text) {
+        Ok(server) => Ok((text.to_owned(), server)),
+        Err(problem) => Err(format!("--dns {}: {problem}", text.escape_debug())),
+    };
+    given.into_iter().map(read).collect()
 }
 
 /// What is examined: `target`, if anybody can connect to it.

@@ -43,7 +43,8 @@ fn evidence(flags: Flags<'_>, words: &Words) -> Result<Vec<Evidence>, String> {
 }
 
 /// What has no sense with `--from`.
-pub(super) const LIVE: [&str; 11] = [
+pub(super) const LIVE: [&str; 12] = [
+    args::DNS,
     args::TIMEOUT,
     args::IPV4,
     args::IPV6,
@@ -90,7 +91,8 @@ pub(super) fn request(flags: Flags<'_>, proxy: Option<&str>) -> Result<(Ask, Dur
         ..Asked::default()
     };
     let roots = flags.one(args::CA).map_or_else(|| Ok(Vec::new()), roots)?;
-    Ok((Ask { subject, asked, login: url.login, roots, pin }, budget))
+    let ask = Ask { asked, login: url.login, roots, pin, ..Ask::port(subject) };
+    Ok((ask.comparing(examine::name_servers(flags, &[])?), budget))
 }
 
 fn typed<'a>(flags: Flags<'a>, proxy: Option<&'a str>) -> Result<&'a str, String> {

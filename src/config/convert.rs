@@ -308,7 +308,12 @@ fn level(text: &str) -> Result<Level, Wrong> {
     text.parse().map_err(|_| "none of error, warn, info, debug, trace".to_owned())
 }
 
-fn name_server(text: &str) -> Result<NameServer, Wrong> {
+/// Reads a name server as `--dns` takes it.
+///
+/// # Errors
+///
+/// What it should look like.
+pub fn name_server(text: &str) -> Result<NameServer, Wrong> {
     let wrong = || "not IP[:PORT], tls://HOST[:PORT] or https://HOST[:PORT]/PATH".to_owned();
     if let Some(authority) = text.strip_prefix("tls://") {
         let (host, port) = host_port(authority, 853).ok_or_else(wrong)?;

@@ -9,7 +9,7 @@ pub mod layer;
 pub mod parent_url;
 pub mod table;
 
-pub use convert::{Machine, Serve, convert};
+pub use convert::{Machine, Serve, convert, name_server};
 pub use layer::{Given, Layers, Origin};
 
 /// What is wrong with a setting, and where it was given.

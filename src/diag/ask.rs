@@ -4,6 +4,7 @@ use rustls::pki_types::CertificateDer;
 
 use super::evidence::{Asked, Evidence, Subject};
 use crate::net::pin::Pin;
+use crate::net::resolve::NameServer;
 use crate::secret::Secret;
 
 /// What a run is about.
@@ -15,6 +16,8 @@ pub struct Ask {
     pub asked: Asked,
     /// User name and password for the proxy.
     pub login: Option<(Box<str>, Secret)>,
+    /// Name servers whose answers are compared with the system's, each as the user has written it.
+    pub name_servers: Vec<(String, NameServer)>,
     /// Roots to trust besides, for the proxy and for targets.
     pub roots: Vec<CertificateDer<'static>>,
     /// The key that the proxy's own certificate must have; then nothing else of it matters.
@@ -24,7 +27,22 @@ pub struct Ask {
 impl Ask {
     /// About the port of `subject` only.
     pub fn port(subject: Subject) -> Self {
-        Self { subject, asked: Asked::default(), login: None, roots: Vec::new(), pin: None }
+        Self {
+            subject,
+            asked: Asked::default(),
+            login: None,
+            name_servers: Vec::new(),
+            roots: Vec::new(),
+            pin: None,
+        }
+    }
+
+    /// The same, with the answers of `servers` compared with the system's.
+    #[must_use]
+    pub fn comparing(mut self, servers: Vec<(String, NameServer)>) -> Self {
+        self.asked.name_servers = servers.iter().map(|(text, _)| text.clone()).collect();
+        self.name_servers = servers;
+        self
     }
 
     pub(super) fn evidence(&self) -> Evidence {

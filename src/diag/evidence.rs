@@ -147,6 +147,9 @@ pub struct Asked {
     /// Whether it is told who we are.
     #[serde(default)]
     pub credentials: Credentials,
+    /// Name servers to compare with the system's.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub name_servers: Vec<String>,
     /// URLs to reach.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub targets: Vec<String>,

@@ -52,7 +52,7 @@ impl Area {
             | CheckId::HostsFile
             | CheckId::Portal
             | CheckId::Nat64 => Self::Machine,
-            CheckId::Resolve => Self::Names,
+            CheckId::Resolve | CheckId::OtherResolver => Self::Names,
             CheckId::Route | CheckId::TcpConnect => Self::Reach,
             CheckId::SiblingPorts
             | CheckId::TtlLadder
@@ -128,7 +128,7 @@ pub struct Step {
 pub fn steps(area: Area, evidence: &Evidence) -> Vec<Step> {
     match area {
         Area::Machine => machine(evidence),
-        Area::Names => vec![step(CheckId::Resolve, evidence, None)],
+        Area::Names => names(evidence),
         Area::Reach => reach(evidence),
         Area::Answer => of_port(
             &[CheckId::SiblingPorts, CheckId::TtlLadder, CheckId::ControlAddress, CheckId::Hello],
@@ -144,6 +144,15 @@ pub fn steps(area: Area, evidence: &Evidence) -> Vec<Step> {
 fn of_port(checks: &[CheckId], evidence: &Evidence) -> Vec<Step> {
     let primary = evidence.primary();
     checks.iter().map(|check| step(*check, evidence, primary)).collect()
+}
+
+fn names(evidence: &Evidence) -> Vec<Step> {
+    let of = |server: &String| Step {
+        subject: server.clone(),
+        ..step(CheckId::OtherResolver, evidence, None)
+    };
+    let others = evidence.asked.name_servers.iter().map(of);
+    [step(CheckId::Resolve, evidence, None)].into_iter().chain(others).collect()
 }
 
 fn machine(evidence: &Evidence) -> Vec<Step> {
@@ -231,7 +240,7 @@ enum Need {
 
 const fn need(check: CheckId) -> Need {
     match check {
-        CheckId::Resolve => Need::Name,
+        CheckId::Resolve | CheckId::OtherResolver => Need::Name,
         CheckId::Portal => Need::Online,
         CheckId::Route
         | CheckId::Direct
@@ -383,6 +392,7 @@ mod tests {
         evidence.asked = Asked {
             command: Command::Doctor,
             online: true,
+            name_servers: vec!["192.0.2.53".to_owned()],
             targets: vec!["https://example.org/".to_owned()],
             idle_s: Some(5),
             witness_s: Some(1),

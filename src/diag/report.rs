@@ -160,6 +160,7 @@ pub fn health(fact: &Fact) -> Health {
             | CheckId::SystemProxy
             | CheckId::HostsFile
             | CheckId::Nat64
+            | CheckId::OtherResolver
             | CheckId::Portal,
             _,
         ) => Health::Warn,

@@ -140,6 +140,7 @@ separate-probe-with-tls = ask with TLS: curl -vk https://{ $proxy }/healthz
 ### Checks and what they found
 
 check-resolve = name
+check-other-resolver = other name servers
 check-route = route
 check-tcp-connect = connect
 check-sibling-ports = other ports

@@ -146,6 +146,7 @@ separate-probe-with-tls = спросите через TLS: curl -vk https://{ $p
 ### Проверки и что они нашли
 
 check-resolve = имя
+check-other-resolver = другие серверы имён
 check-route = маршрут
 check-tcp-connect = соединение
 check-sibling-ports = другие порты

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use hickory_resolver::config::{NameServerConfig, ResolverConfig, ResolverOpts};
+use hickory_resolver::config::{NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts};
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::net::{DnsError, NetError};
 use hickory_resolver::proto::op::ResponseCode;
@@ -132,16 +132,36 @@ impl Resolver {
         Self::with_tls(servers, family, None).await
     }
 
+    /// A resolver that asks `server` alone: not the hosts file of this machine either.
+    ///
+    /// # Errors
+    ///
+    /// [`SetupError`].
+    pub async fn without_hosts(server: &NameServer) -> Result<Self, SetupError> {
+        let mut builder = Self::of(std::slice::from_ref(server)).await?;
+        builder.options_mut().use_hosts_file = ResolveHosts::Never;
+        Self::build(builder, Family::Auto)
+    }
+
     /// The same, with other trusted certificates than the public ones where `tls` is given.
     async fn with_tls(
         servers: &[NameServer],
         family: Family,
         tls: Option<ClientConfig>,
     ) -> Result<Self, SetupError> {
-        let system = || TokioResolver::builder_tokio().map_err(SetupError::System);
         if servers.is_empty() {
             return Self::build(system()?, family);
         }
+        let mut builder = Self::of(servers).await?;
+        if let Some(tls) = tls {
+            builder = builder.with_tls_config(tls);
+        }
+        Self::build(builder, family)
+    }
+
+    async fn of(
+        servers: &[NameServer],
+    ) -> Result<ResolverBuilder<TokioRuntimeProvider>, SetupError> {
         let mut found = Vec::new();
         for server in servers {
             let ips = match &server.host {
@@ -154,12 +174,7 @@ impl Resolver {
             found.extend(ips.iter().map(|ip| reach(server, *ip)));
         }
         let config = ResolverConfig::from_parts(None, Vec::new(), found);
-        let provider = TokioRuntimeProvider::default();
-        let mut builder = TokioResolver::builder_with_config(config, provider);
-        if let Some(tls) = tls {
-            builder = builder.with_tls_config(tls);
-        }
-        Self::build(builder, family)
+        Ok(TokioResolver::builder_with_config(config, TokioRuntimeProvider::default()))
     }
 
     fn build(
@@ -376,6 +391,11 @@ fn reach(server: &NameServer, ip: IpAddr) -> NameServerConfig {
         connection.port = server.port;
     }
     config
+}
+
+/// As this machine is configured.
+fn system() -> Result<ResolverBuilder<TokioRuntimeProvider>, SetupError> {
+    TokioResolver::builder_tokio().map_err(SetupError::System)
 }
 
 fn tune(options: &mut ResolverOpts) {

@@ -49,15 +49,16 @@ impl Spread {
         let Some(worker) = self.0.iter().min_by_key(load) else { return };
         worker.connections.fetch_add(1, Ordering::Relaxed);
         let seat = Seat(Arc::clone(&worker.connections));
+        // Boxed, for a task is moved several times before it runs and when it ends: this one is kilobytes.
         let Some(runtime) = &worker.runtime else {
-            tracker.spawn(serve(stream, seat));
+            tracker.spawn(Box::pin(serve(stream, seat)));
             return;
         };
         // The socket leaves this thread's reactor and enters the other's.
         let Ok(stream) = stream.into_std() else { return };
         let there = async move {
             if let Ok(stream) = TcpStream::from_std(stream) {
-                serve(stream, seat).await;
+                Box::pin(serve(stream, seat)).await;
             }
         };
         tracker.spawn_on(there, runtime);

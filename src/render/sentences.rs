@@ -221,7 +221,7 @@ pub(super) fn summary(fact: &Fact, report: &Report, words: &Words) -> String {
     }
     match &fact.data {
         None => words.text("fact-empty", &[]),
-        Some(Data::Addresses(it)) => resolved(fact, it, words),
+        Some(Data::Addresses(it)) => resolved(fact, it, report, words),
         Some(Data::Route(it)) => routed(it, words),
         Some(Data::Connects(it)) if fact.check == CheckId::TcpConnect => {
             connected(fact, it, report, words)
@@ -268,15 +268,21 @@ pub(super) fn summary(fact: &Fact, report: &Report, words: &Words) -> String {
     }
 }
 
-fn resolved(fact: &Fact, found: &Addresses, words: &Words) -> String {
-    let subject = ("subject", Text(&fact.subject));
-    if let Some(failure) = found.failure {
+fn resolved(fact: &Fact, found: &Addresses, report: &Report, words: &Words) -> String {
+    let subject = ("subject", Text(&report.evidence.subject.host));
+    let text = if let Some(failure) = found.failure {
         let (failure, ms) = (named("failure", failure, words), ms(found.elapsed_us, words));
         let all = [subject, ("failure", Text(&failure)), ("ms", Text(&ms))];
-        return words.text("fact-resolve-failed", &all);
+        words.text("fact-resolve-failed", &all)
+    } else {
+        let addresses: Vec<_> = found.addresses.iter().map(ToString::to_string).collect();
+        words.text("fact-resolve", &[subject, ("addresses", Text(&addresses.join(", ")))])
+    };
+    if fact.check == CheckId::OtherResolver {
+        // Who says so.
+        return format!("{}: {text}", fact.subject);
     }
-    let addresses: Vec<_> = found.addresses.iter().map(ToString::to_string).collect();
-    words.text("fact-resolve", &[subject, ("addresses", Text(&addresses.join(", ")))])
+    text
 }
 
 fn routed(route: &Route, words: &Words) -> String {

@@ -42,6 +42,7 @@ pub(super) type Measured = (Status, Option<Data>);
 pub(super) async fn measure(step: &Step, context: &Context) -> Measured {
     match (step.check, step.address) {
         (CheckId::Resolve, _) => path::resolve::run(context).await,
+        (CheckId::OtherResolver, _) => path::other_resolver::run(&step.subject, context).await,
         (CheckId::Route, Some(address)) => path::route::run(address.ip()).await,
         (CheckId::Route, None) => path::route::anywhere().await,
         (CheckId::TcpConnect, Some(address)) => path::connect::run(address, context).await,

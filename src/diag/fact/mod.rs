@@ -87,6 +87,8 @@ macro_rules! checks {
 checks! {
     /// The name, asked for as applications of the operating system do.
     Resolve = "resolve";
+    /// The name, asked of another name server.
+    OtherResolver = "other-resolver";
     /// Whether this machine would know where to send packets.
     Route = "route";
     /// Connections to one address.
@@ -241,7 +243,7 @@ pub trait Payload: Sized {
 }
 
 data! {
-    /// Of `resolve`.
+    /// Of `resolve` and `other-resolver`.
     Addresses(Addresses),
     /// Of `route`.
     Route(Route),

@@ -1,6 +1,7 @@
 //! Whether the proxy can be spoken to at all, and lets us in.
 
 use super::client::hosts_line;
+use super::names::others;
 use super::reply::{No, Source, Why, of_why};
 use super::seen::{direct, hosts, is_genuine, is_ours, portal, through};
 use super::{Confidence, Suspect, references, sent, suspect};
@@ -28,7 +29,7 @@ pub(super) fn proxy_name_poisoned(evidence: &Evidence) -> Option<Suspect> {
     let in_dns = evidence.subject.ip().is_none() && !local;
     let speaks = evidence.hello().and_then(|(_, it)| it.speaks);
     let is_proxy = matches!(speaks, Some(Speaks::SamiProxy | Speaks::HttpProxy | Speaks::Socks));
-    if !is_proxy && let Some(found) = overridden(evidence) {
+    if !is_proxy && let Some(found) = overridden(evidence).or_else(|| contradicted(evidence)) {
         return Some(found);
     }
     let false_ones =
@@ -69,6 +70,24 @@ fn overridden(evidence: &Evidence) -> Option<Suspect> {
             .with("setting", &"hosts")
             .with(name, &file.path),
     )
+}
+
+/// Name servers of the user's choice agree on other addresses than this machine was told, and no
+/// proxy is at those. A name may have different addresses for different askers; a proxy's rarely has.
+fn contradicted(evidence: &Evidence) -> Option<Suspect> {
+    let (reference, told) = evidence.addresses()?;
+    let others = others(evidence).knowing;
+    let known = |ip: &std::net::IpAddr| others.iter().any(|(_, it)| it.addresses.contains(ip));
+    let (false_one, _) = (told.addresses.first()?, others.first()?);
+    if told.addresses.iter().any(known) {
+        return None;
+    }
+    // One of several of the name, or that of an office for those inside, may be right as well.
+    let nobody = told.addresses.iter().all(|ip| is_of_nobody(*ip));
+    let confidence = if nobody { Confidence::Certain } else { Confidence::Likely };
+    let because = [reference].into_iter().chain(others.iter().map(|(reference, _)| *reference));
+    let found = suspect(Code::ProxyNamePoisoned, confidence, because).with("other", false_one);
+    Some(if nobody { found } else { found.or(Code::HostSilent, "separate-ask-another-resolver") })
 }
 
 /// Nothing in the Internet answers, with or without the proxy.

@@ -108,12 +108,14 @@ pub(super) fn stream_buffered(evidence: &Evidence) -> Option<Suspect> {
         |(one, next): &(&Event, &Event)| next.sent_ms.saturating_sub(one.sent_ms) >= apart;
     let pairs: Vec<_> = stream.events.iter().zip(stream.events.iter().skip(1)).collect();
     let fair: Vec<_> = pairs.into_iter().filter(sent_apart).collect();
-    let lumps = fair
-        .iter()
-        .filter(|(one, next)| next.came_ms.saturating_sub(one.came_ms) <= together)
-        .count();
-    // One lost packet holds back what comes within a second; three of five pairs are more than that.
-    let buffered = fair.len() >= 3 && lumps * 5 >= fair.len() * 3;
+    let came_together =
+        |(one, next): &(&Event, &Event)| next.came_ms.saturating_sub(one.came_ms) <= together;
+    let lumped: Vec<bool> = fair.iter().map(came_together).collect();
+    let lumps = lumped.iter().filter(|it| **it).count();
+    // One lost packet makes one lump, with events before or after it that come in time.
+    let separate = lumped.split(|it| !it).filter(|lump| !lump.is_empty()).count();
+    let often = lumps * 5 >= fair.len() * 3 && (lumps == fair.len() || separate > 1);
+    let buffered = fair.len() >= 3 && often;
     buffered.then(|| {
         suspect(Code::StreamBuffered, Confidence::Likely, [reference])
             .or(Code::LinkLossy, "separate-again")

@@ -342,3 +342,49 @@ proptest! {
         prop_assert_eq!(evidence, again);
     }
 }
+
+/// What another name server says: its addresses, or why not.
+fn says(evidence: Evidence, addresses: &[&str], failure: Option<NameFailure>) -> Evidence {
+    let addresses = addresses.iter().map(|it| it.parse().unwrap()).collect();
+    let found = Addresses { addresses, failure, os_error: None, elapsed_us: MS };
+    evidence.and(CheckId::OtherResolver, Data::Addresses(found))
+}
+
+#[test]
+fn another_name_server_decides_who_is_wrong() {
+    use NameFailure::{Failed, NoSuchName, Silent};
+    let proxy = "proxy.example.org";
+    let denied = || about(proxy).name(NoSuchName, MS);
+    let nobody_there = |address: &str| {
+        let addresses = vec![address.parse().unwrap()];
+        let found = Addresses { addresses, failure: None, os_error: None, elapsed_us: MS };
+        let one = attempt(&format!("{address}:8080"), Outcome::Silent, 3000 * MS);
+        about(proxy)
+            .and(CheckId::Resolve, Data::Addresses(found))
+            .and(CheckId::TcpConnect, Data::Connects(Connects { attempts: vec![one; 3] }))
+    };
+    let (found, failing) = (Code::ProxyNameNotFound, Code::DnsServerFailing);
+    comes_to(&denied(), found, Confidence::Likely);
+    comes_to(&says(denied(), &[], Some(Silent)), found, Confidence::Likely);
+    comes_to(&says(denied(), &[], Some(NoSuchName)), found, Confidence::Certain);
+    comes_to(&says(denied(), &[HOST], None), failing, Confidence::Certain);
+    let one_each = says(says(denied(), &[HOST], None), &[], Some(NoSuchName));
+    comes_to(&one_each, failing, Confidence::Certain);
+    let silent = about(proxy).name(Silent, 6000 * MS);
+    comes_to(&says(silent, &[HOST], None), Code::DnsServerUnreachable, Confidence::Certain);
+    let failed = about(proxy).name(Failed, MS);
+    comes_to(&says(failed, &[HOST], None), failing, Confidence::Certain);
+
+    let (poisoned, zero) = (Code::ProxyNamePoisoned, "0.0.0.0");
+    comes_to(&says(nobody_there(zero), &[HOST], None), poisoned, Confidence::Certain);
+    // That of an office for those inside, or one of many.
+    comes_to(&says(nobody_there("10.1.2.3"), &[HOST], None), poisoned, Confidence::Likely);
+    comes_to(&says(nobody_there("81.85.76.161"), &[HOST], None), poisoned, Confidence::Likely);
+    let agreed = diagnose(&says(nobody_there(HOST), &["81.85.76.161", HOST], None));
+    assert!(agreed.verdict.is_none_or(|it| it.code != poisoned));
+    let untold = diagnose(&says(nobody_there(HOST), &[], Some(NoSuchName)));
+    assert!(untold.verdict.is_none_or(|it| it.code != poisoned));
+    let served = nobody_there("81.85.76.161").port(Outcome::Open, MS);
+    let served = says(served.with_hello(Speaks::HttpProxy, None), &[HOST], None);
+    assert!(diagnose(&served).verdict.is_none_or(|it| it.code != poisoned));
+}
