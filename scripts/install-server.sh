@@ -423,6 +423,9 @@ fingerprint() { { echo "${command[*]}" && image_id && cat "$settings"; } 2>/dev/
 
 is_running() { [[ $(docker container inspect -f '{{.State.Running}}' "$name" 2>/dev/null) == true ]]; }
 
+# Healthy, or no hope: it has ended again and again.
+has_decided() { is_healthy || (($(docker container inspect -f '{{.RestartCount}}' "$name") >= 3)); }
+
 is_healthy() { [[ $(docker container inspect -f '{{.State.Health.Status}}' "$name") == healthy ]]; }
 
 run_container() {
@@ -446,7 +449,7 @@ run_container() {
     remember wanted "$wanted"
     remember port "$port"
   fi
-  $dry || within 60 is_healthy || die unhealthy "$name"
+  $dry || { within 60 has_decided && is_healthy; } || die unhealthy "$name"
 }
 
 # ---------------------------------------------------------------------------------------------------------------- firewalls
