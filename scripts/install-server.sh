@@ -67,6 +67,8 @@ Installs sami-proxy in Docker on this server and prints what to enter in Sami.
   [not_root.ru]='это может только root: sudo %s'
   [no_terminal.en]='there is no terminal to ask on: give --yes'
   [no_terminal.ru]='спросить негде, нет терминала: добавьте --yes'
+  [not_fetched.en]='this failed, see above: %s'
+  [not_fetched.ru]='не получилось, см. выше: %s'
   [no_apt.en]='Docker is missing and so is apt-get: install Docker and run this again'
   [no_apt.ru]='нет ни Docker, ни apt-get: установите Docker и запустите скрипт снова'
   [snap.en]='this Docker is a snap, which can not read %s: snap remove docker, then run this again'
@@ -201,7 +203,7 @@ recall() { [[ ! -f $record ]] || sed -n "s/^$1=//p" "$record"; }
 # KEY VALUE
 remember() {
   local kept=""
-  $dry && return
+  $dry || [[ $(recall "$1") == "$2" ]] && return
   mkdir -p "$folder"
   [[ ! -f $record ]] || kept=$(grep -v "^$1=" "$record" || true)
   printf '%s\n' ${kept:+"$kept"} "$1=$2" >"$record.new"
@@ -269,8 +271,10 @@ answers() { have docker && docker info >/dev/null 2>&1; }
 get_docker() {
   if ! have docker; then
     have apt-get || die no_apt
-    change env DEBIAN_FRONTEND=noninteractive apt-get update -qq
-    change env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq docker.io
+    # A new server is busy with its own updates first.
+    local apt=(env DEBIAN_FRONTEND=noninteractive apt-get -qq -o "DPkg::Lock::Timeout=300")
+    change "${apt[@]}" update || die not_fetched "apt-get update"
+    change "${apt[@]}" install -y docker.io || die not_fetched "apt-get install docker.io"
     $dry && ! have docker && return
   fi
   [[ $(readlink -f "$(command -v docker)") != */snap ]] || die snap "$folder"
@@ -308,7 +312,7 @@ bring() {
   local before fresh
   $dry && { change "$@" && return; }
   before=$(known_images)
-  change "$@"
+  change "$@" || die not_fetched "$*"
   fresh=$(comm -13 <(echo "$before") <(known_images))
   [[ -z $fresh ]] || echo "$fresh" >>"$images"
 }
@@ -329,15 +333,15 @@ get_image() {
 
 # ------------------------------------------------------------------------------------------------------------- credentials
 
-password="" kept=false
+password="" own_password="" kept=false
 
 # Never as an argument of a program: everybody can read those.
 make_password() { head -c 18 /dev/urandom | base64 | tr '+/' '-_'; }
 
 read_password_file() {
-  IFS= read -r password <"$password_file" || [[ -n $password ]] || die bad_password "$password_file"
-  password=${password%$'\r'}
-  [[ $password =~ ^[A-Za-z0-9_-]{8,128}$ ]] || die bad_password "$password_file"
+  IFS= read -r own_password <"$password_file" || [[ -n $own_password ]] || misuse bad_password "$password_file"
+  own_password=${own_password%$'\r'}
+  [[ $own_password =~ ^[A-Za-z0-9_-]{8,128}$ ]] || misuse bad_password "$password_file"
 }
 
 get_credentials() {
@@ -352,8 +356,7 @@ get_credentials() {
     user=${user:-sami}
     is_user "$user" || misuse bad_user
   fi
-  user=${user:-${old_user:-sami}} password=$old_password
-  [[ -z $password_file ]] || read_password_file
+  user=${user:-${old_user:-sami}} password=${own_password:-$old_password}
   if [[ $user == "$old_user" && $password == "$old_password" && -n $password ]]; then
     kept=true
     return
@@ -413,7 +416,7 @@ check_owner() {
 set_command() {
   command=(docker run -d --name "$name" -p "$port:$inside" --restart unless-stopped
     --read-only --cap-drop ALL --security-opt no-new-privileges
-    --ulimit nofile=65536:65536 --log-driver json-file --log-opt max-size=10m --log-opt max-file=3
+    --log-driver json-file --log-opt max-size=10m --log-opt max-file=3
     --mount "type=bind,src=$settings,dst=/etc/sami-proxy.toml,readonly" -e SAMI_PROXY_CONFIG=/etc/sami-proxy.toml
     "$image")
 }
@@ -432,7 +435,8 @@ run_container() {
   local here said command wanted=""
   set_command
   here=$(container)
-  $dry && [[ ! -f $settings ]] || wanted=$(fingerprint)
+  # The settings of a dry run are written when they are the ones of before.
+  $dry && ! $kept || wanted=$(fingerprint)
   if [[ -n $here && $wanted == "$(recall wanted)" && -n $wanted ]]; then
     if is_running; then say same; else change docker start "$name"; fi
   else
@@ -590,6 +594,7 @@ main() {
   read_arguments "$@"
   [[ $EUID == 0 ]] || die not_root "$0 $*"
   $yes || $dry || [[ -t 0 ]] || misuse no_terminal
+  [[ -z $password_file ]] || read_password_file
   ! $dry || say dry
   if $uninstall; then
     remove_everything
