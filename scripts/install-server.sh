@@ -276,6 +276,8 @@ get_docker() {
     change "${apt[@]}" update || die not_fetched "apt-get update"
     change "${apt[@]}" install -y docker.io || die not_fetched "apt-get install docker.io"
     $dry && ! have docker && return
+    # The command is a package of its own in newer systems.
+    have docker || change "${apt[@]}" install -y docker-cli || die not_fetched "apt-get install docker-cli"
   fi
   [[ $(readlink -f "$(command -v docker)") != */snap ]] || die snap "$folder"
   if ! answers; then
@@ -305,6 +307,8 @@ container() { { answers && docker container inspect -f '{{.Id}}' "$name" 2>/dev/
 
 image_id() { { answers && docker image inspect -f '{{.Id}}' "$image" 2>/dev/null; } || true; }
 
+old_images=""
+
 known_images() { docker images -aq --no-trunc | sort -u; }
 
 # COMMAND…: one that brings images; those that were not here before are written down, for --uninstall
@@ -314,7 +318,15 @@ bring() {
   before=$(known_images)
   change "$@" || die not_fetched "$*"
   fresh=$(comm -13 <(echo "$before") <(known_images))
-  [[ -z $fresh ]] || echo "$fresh" >>"$images"
+  [[ -n $fresh ]] || return 0
+  if [[ -f $images ]]; then old_images=$(<"$images"); fi
+  echo "$fresh" >>"$images"
+}
+
+# What an update has replaced: a gigabyte each time. What is in use, or has children, Docker keeps.
+drop_old_images() {
+  local id
+  for id in $old_images; do docker rmi "$id" >/dev/null 2>&1 || true; done
 }
 
 get_image() {
@@ -611,6 +623,7 @@ main() {
   get_credentials
   get_image
   run_container
+  drop_old_images
   close_firewalls "$port"
   open_firewalls
   if $dry; then
