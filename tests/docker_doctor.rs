@@ -47,6 +47,9 @@ const WITNESSED: [&str; 3] = ["cloud-firewall", "docker-user-drop", "reverse-pat
 /// answers to the container, too, and that is seen only by trying.
 const AS_WELL: [(&str, Code); 1] = [("forward-drop", Code::ContainerNoEgress)];
 
+/// Docker's rule is there, and nothing leads to it.
+const HALF: [&str; 2] = ["nat-jump-missing", "nat-half-restored"];
+
 /// A whole look has to be done by then, whatever is broken.
 const BUDGET: Duration = Duration::from_secs(20);
 
@@ -172,7 +175,12 @@ fn is_told(lab: &Lab, engine: &Engine<'_>, fault: &DockerFault) -> Result<bool, 
     let certain = |it: &&Alternative| {
         it.confidence == Confidence::Certain && !AS_WELL.contains(&(fault.name, it.code))
     };
-    if !names(&diagnosis, fault.code) || diagnosis.alternatives.iter().any(|it| certain(&it)) {
+    let half = diagnosis.verdict.as_ref().and_then(|it| it.arguments.get("half"));
+    let whole = half.is_none_or(|it| (it == "true") == HALF.contains(&fault.name));
+    if !names(&diagnosis, fault.code)
+        || !whole
+        || diagnosis.alternatives.iter().any(|it| certain(&it))
+    {
         return Err(wrong(fault, &evidence));
     }
     record(fault, &evidence);

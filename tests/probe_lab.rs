@@ -19,8 +19,10 @@ use std::process::Command;
 use std::time::{Duration, SystemTime};
 
 use lab::healthy::Healthy;
+use lab::look_alikes::{Row, is_paired};
 use lab::rows::all;
 use lab::{FAULTS, Fault, HEALTHY, Lab, Place};
+use sami_proxy::diag::code::Severity;
 use serde_json::Value;
 
 /// What the client's bare sockets show, and `probe` can't tell for sure: then it is enough that it
@@ -92,9 +94,31 @@ fn is_named(lab: &Lab, fault: &Fault) -> Result<bool, String> {
         return Err(format!("{}: looking has changed something: {before} {after}", fault.name));
     }
     for ((command, limit), told) in COMMANDS.iter().zip(told) {
+        println!("{command} {}: {}", fault.name, found(&told));
+        // `doctor` tells apart what looks alike; a pair is named in the table.
+        let verdict = told.report["verdict"]["code"].as_str();
+        let paired = *command == "doctor" && is_paired(Row::Client(fault.name));
+        if paired
+            && fault.code.severity() != Severity::Warning
+            && verdict != Some(fault.code.word())
+        {
+            return Err(format!(
+                "{}: not told from what looks alike: {:#}",
+                fault.name, told.report
+            ));
+        }
         is_right(fault, &told, *limit).map_err(|why| format!("{command}: {why}"))?;
     }
     Ok(true)
+}
+
+fn found(told: &Told) -> String {
+    let verdict = &told.report["verdict"];
+    let others: Vec<_> = codes(&told.report, "alternatives").collect();
+    let warnings: Vec<_> = codes(&told.report, "warnings").collect();
+    let took = told.took.as_secs_f32();
+    let (code, sure) = (&verdict["code"], &verdict["confidence"]);
+    format!("{code} {sure}, warnings {warnings:?}, or {others:?} in {took:.1} s")
 }
 
 fn is_right(fault: &Fault, told: &Told, limit: Duration) -> Result<(), String> {

@@ -91,10 +91,12 @@ fn astray(evidence: &Evidence) -> Option<Suspect> {
     let rules = tables.flat_map(|it| &it.chains).flat_map(|it| &it.rules);
     let port = evidence.subject.port;
     let text = port.to_string();
-    let half = rules.into_iter().any(|rule| {
-        matches!(rule.verdict, Verdict::Dnat(_))
-            && rule.matches.iter().any(|it| !it.not && it.values.contains(&text))
-    });
+    let led = course.to.is_some();
+    let half = !led
+        && rules.into_iter().any(|rule| {
+            matches!(rule.verdict, Verdict::Dnat(_))
+                && rule.matches.iter().any(|it| !it.not && it.values.contains(&text))
+        });
     let because = view.because.into_iter().chain([of_listeners]);
     let because = because.chain(container.map(|(reference, _)| reference));
     let found = suspect(Code::DockerNatMissing, sure, because).with("port", &port);
