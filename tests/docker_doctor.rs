@@ -94,10 +94,11 @@ fn look(engine: &Engine<'_>, fault: &DockerFault) -> Result<Evidence, String> {
 fn state_of(engine: &Engine<'_>) -> String {
     let counters = r"sed -E 's/\[[0-9]+:[0-9]+\]//; /^#/d'";
     let script = format!(
-        "iptables-save | {counters}; ip6tables-save | {counters}; ip route | sed 's/ linkdown//'; \
-         ip -br addr | sed -E 's/ (UP|DOWN) / /'; \
+        "iptables-save | {counters}; ip6tables-save | {counters}; nft -s list ruleset || true; \
+         ip rule; ip route | sed 's/ linkdown//'; ip -br addr | sed -E 's/ (UP|DOWN) / /'; \
          docker ps -a --no-trunc --format '{{{{.ID}}}} {{{{.Names}}}}' 2>/dev/null || true; \
-         find /etc/docker -type f | xargs -r cat"
+         docker images -aq 2>/dev/null || true; docker network ls -q 2>/dev/null || true; \
+         find /etc -type f -printf '%p %s %T@\\n' | sort; cat /proc/sys/net/ipv4/ip_forward"
     );
     engine.shell(&script).unwrap()
 }
@@ -259,7 +260,7 @@ fn a_healthy_server_raises_nothing() {
 
 #[test]
 fn every_cause_of_the_server_has_a_rule() {
-    for fault in DOCKER_FAULTS.iter() {
+    for fault in DOCKER_FAULTS {
         assert!(RULES.iter().any(|(code, _)| *code == fault.code), "{:?}", fault.code);
     }
 }
