@@ -2,7 +2,7 @@
 //! recorded. The laboratories examine the others (`probe_lab`, `docker_doctor`).
 
 #![cfg(target_os = "linux")]
-#![allow(clippy::unwrap_used, clippy::panic, reason = "test code")]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "test code")]
 
 mod common;
 mod lab;
@@ -60,4 +60,12 @@ fn recorded_rows_come_to_their_cause_and_are_not_certain_of_the_other() {
             told.into_iter().chain(others).filter(|(_, sure)| *sure == Confidence::Certain);
         assert!(!certain.any(|(code, _)| Some(code) == code_of(other)), "{name}: {other:?}");
     }
+}
+
+#[test]
+fn enough_goes_through_doctor() {
+    assert!(FAULTS.len() + DOCKER_FAULTS.len() >= 80 && HEALTHY.len() + DOCKER_HEALTHY.len() >= 15);
+    let made = |row: &Row| !matches!(row, Row::Case(_));
+    let pairs = LOOK_ALIKES.iter().filter(|(one, other, _)| made(one) && made(other)).count();
+    println!("{} pairs, {pairs} of them made in full", LOOK_ALIKES.len());
 }
