@@ -1,0 +1,410 @@
+//! What is different in two runs about the same proxy: now, and when it worked. Pure.
+//!
+//! Only what both runs have seen is compared: what one of them could not see is no change.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, SocketAddr};
+
+use ipnet::IpNet;
+use serde::Serialize;
+
+use super::diagnosis::diagnose;
+use super::evidence::Evidence;
+use super::fact::{
+    Adapters, CheckId, Fact, HostsFile, Journey, Kernel, OwnAddresses, PacketFilter, ProxySettings, Read,
+    Rule, Status, Table, Verdict,
+};
+use super::infer::reach;
+use super::llm::provider_of;
+use super::report::{Health, Report, health};
+
+/// What may have changed, in the order of a report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum What {
+    /// What was examined: `host:port`.
+    Target,
+    /// The code of the verdict.
+    Verdict,
+    /// The codes of the warnings.
+    Warnings,
+    /// How a check went; the worst of those of one kind.
+    Check,
+    /// What the proxy's name stands for.
+    Addresses,
+    /// Our address, as the proxy sees it.
+    PublicAddress,
+    /// The public addresses of the server.
+    ServerAddresses,
+    /// The next routers.
+    Gateways,
+    /// The name servers.
+    NameServers,
+    /// The networks of the adapters that are connected.
+    Adapters,
+    /// Adapters of VPNs.
+    Vpns,
+    /// Proxies that this machine was told of.
+    SystemProxy,
+    /// Lines of the hosts file.
+    HostsFile,
+    /// Who signed a certificate.
+    CertificateIssuer,
+    /// The hop that answers.
+    Distance,
+    /// The number of the container.
+    Container,
+    /// The image of the container.
+    Image,
+    /// When the container was started.
+    ContainerStarted,
+    /// Ports that are published.
+    PublishedPorts,
+    /// The release of Docker.
+    DockerVersion,
+    /// Rules that send packets elsewhere.
+    Dnat,
+    /// Other rules of the packet filters.
+    FirewallRules,
+    /// The largest packets, in bytes.
+    Mtu,
+    /// What answers on the port, and its release.
+    ProxyVersion,
+    /// What became of the request to a target.
+    Reached,
+    /// What became of the request to an LLM provider.
+    Provider,
+    /// How long something takes, in milliseconds; only when it differs much.
+    Timing,
+}
+
+/// One difference.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Change {
+    /// What.
+    pub what: What,
+    /// Of what, where there are several: an adapter, a check, a URL.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub subject: String,
+    /// What was there; `None`: nothing.
+    pub before: Option<String>,
+    /// What is there.
+    pub after: Option<String>,
+}
+
+/// Subject → what was seen of it; not there when nothing can be said.
+type Seen = BTreeMap<String, BTreeSet<String>>;
+
+/// How two looks at the same are compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum How {
+    /// What only one has is a change, too.
+    Whole,
+    /// Only subjects that both have.
+    Shared,
+    /// Values that came and went, one by one.
+    EachValue,
+}
+
+type Look = fn(&Evidence) -> Option<Seen>;
+
+const LOOKS: [(What, How, Look); 26] = [
+    (What::Target, How::Whole, |it| one([it.subject.authority()])),
+    (What::Verdict, How::Whole, verdict),
+    (What::Warnings, How::EachValue, warnings),
+    (What::Check, How::Shared, checks),
+    (What::Addresses, How::Whole, |it| one(it.addresses()?.1.addresses.iter())),
+    (What::PublicAddress, How::Whole, public_address),
+    (What::ServerAddresses, How::Whole, server_addresses),
+    (What::Gateways, How::Whole, |it| one(adapters(it)?.connected().flat_map(|it| &it.gateways))),
+    (What::NameServers, How::Whole, name_servers),
+    (What::Adapters, How::Whole, networks),
+    (What::Vpns, How::Whole, vpns),
+    (What::SystemProxy, How::Whole, system_proxy),
+    (What::HostsFile, How::EachValue, hosts_file),
+    (What::CertificateIssuer, How::Shared, issuers),
+    (What::Distance, How::Whole, |it| one([it.ladder()?.1.answers_from?])),
+    (What::Container, How::Whole, |it| one([&it.container()?.1.id])),
+    (What::Image, How::Whole, |it| one([&it.container()?.1.image.name])),
+    (What::ContainerStarted, How::Whole, |it| {
+        one([it.container()?.1.last().started_at.as_ref()?])
+    }),
+    (What::PublishedPorts, How::Whole, published),
+    (What::DockerVersion, How::Whole, |it| one([it.engine()?.1.version.as_ref()?])),
+    (What::Dnat, How::EachValue, |it| rules(it, true)),
+    (What::FirewallRules, How::EachValue, |it| rules(it, false)),
+    (What::Mtu, How::Shared, mtu),
+    (What::ProxyVersion, How::Whole, proxy_version),
+    (What::Reached, How::Shared, |it| reached(it, CheckId::ThroughProxy)),
+    (What::Provider, How::Shared, |it| reached(it, CheckId::Llm)),
+];
+
+/// A time that is so many times the other, and so many milliseconds more, is another one.
+const MUCH: (u64, u64) = (2, 50);
+
+/// More values of one kind would bury the rest; the last change then tells how many there are in all.
+const MOST_VALUES: usize = 20;
+
+/// What is different in `new`.
+pub fn changes(old: &Evidence, new: &Evidence) -> Vec<Change> {
+    let mut found = Vec::new();
+    for (what, how, look) in LOOKS {
+        if let (Some(before), Some(after)) = (look(old), look(new)) {
+            compare(what, how, (&before, &after), &mut found);
+        }
+    }
+    timings(old, new, &mut found);
+    found
+}
+
+fn compare(what: What, how: How, (before, after): (&Seen, &Seen), found: &mut Vec<Change>) {
+    let subjects: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
+    let nothing = BTreeSet::new();
+    for subject in subjects {
+        let (was, is) = (before.get(subject), after.get(subject));
+        if was == is || (how == How::Shared && (was.is_none() || is.is_none())) {
+            continue;
+        }
+        let (was, is) = (was.unwrap_or(&nothing), is.unwrap_or(&nothing));
+        let mut add = |before, after| {
+            found.push(Change { what, subject: subject.clone(), before, after });
+        };
+        match how {
+            How::Whole | How::Shared => add(joined(was), joined(is)),
+            How::EachValue => {
+                let gone = was.difference(is).map(|it| (Some(it.clone()), None));
+                let come = is.difference(was).map(|it| (None, Some(it.clone())));
+                let all: Vec<_> = gone.chain(come).collect();
+                for (before, after) in all.iter().take(MOST_VALUES).cloned() {
+                    add(before, after);
+                }
+                if all.len() > MOST_VALUES {
+                    add(Some(was.len().to_string()), Some(is.len().to_string()));
+                }
+            }
+        }
+    }
+}
+
+fn joined(values: &BTreeSet<String>) -> Option<String> {
+    let all: Vec<&str> = values.iter().map(String::as_str).collect();
+    (!all.is_empty()).then(|| all.join(", "))
+}
+
+/// What has no several subjects.
+fn one<T: ToString>(values: impl IntoIterator<Item = T>) -> Option<Seen> {
+    let values: BTreeSet<String> = values.into_iter().map(|it| it.to_string()).collect();
+    Some(BTreeMap::from([(String::new(), values)]))
+}
+
+fn verdict(it: &Evidence) -> Option<Seen> {
+    one([diagnose(it).verdict.map_or("inconclusive", |it| it.code.word())])
+}
+
+fn warnings(it: &Evidence) -> Option<Seen> {
+    one(diagnose(it).warnings.iter().map(|it| it.code.word()))
+}
+
+fn checks(it: &Evidence) -> Option<Seen> {
+    let mut worst: BTreeMap<String, Health> = BTreeMap::new();
+    let rank = |it: Health| match it {
+        Health::Ok | Health::Skipped => 0,
+        Health::Unknown => 1,
+        Health::Warn => 2,
+        Health::Bad => 3,
+    };
+    let made = |fact: &&Fact| !matches!(fact.status, Status::Skipped(_));
+    for fact in it.facts.iter().filter(made) {
+        let now = health(fact);
+        let worst = worst.entry(fact.check.word().to_owned()).or_insert(now);
+        if rank(now) > rank(*worst) {
+            *worst = now;
+        }
+    }
+    let word = |it: Health| BTreeSet::from([it.word().to_owned()]);
+    Some(worst.into_iter().map(|(check, health)| (check, word(health))).collect())
+}
+
+fn public_address(it: &Evidence) -> Option<Seen> {
+    let client = it.hello()?.1.client.as_ref()?;
+    let ip = client.parse::<SocketAddr>().map(|it| it.ip()).or_else(|_| client.parse::<IpAddr>());
+    one([ip.ok()?.to_canonical()])
+}
+
+fn server_addresses(it: &Evidence) -> Option<Seen> {
+    let (_, found) = it.one::<OwnAddresses>(CheckId::PublicAddress)?;
+    let all: BTreeSet<&IpAddr> = found.public.iter().chain(&found.outward).collect();
+    one(all)
+}
+
+fn adapters(it: &Evidence) -> Option<&Adapters> {
+    it.one(CheckId::Adapters).map(|(_, it)| it)
+}
+
+fn name_servers(it: &Evidence) -> Option<Seen> {
+    if let Some(found) = adapters(it) {
+        return one(found.connected().flat_map(|it| &it.name_servers));
+    }
+    one(it.egress()?.1.nameservers.iter().map(|it| it.ip))
+}
+
+/// Of IPv6 the networks only: computers take new addresses in them every day (RFC 8981).
+fn networks(it: &Evidence) -> Option<Seen> {
+    let shown = |net: &IpNet| match net {
+        IpNet::V4(net) => net.to_string(),
+        IpNet::V6(net) => net.trunc().to_string(),
+    };
+    let all = adapters(it)?.connected();
+    Some(all.map(|it| (it.name.clone(), it.addresses.iter().map(shown).collect())).collect())
+}
+
+fn vpns(it: &Evidence) -> Option<Seen> {
+    one(adapters(it)?.connected().filter(|it| it.vpn().is_some()).map(|it| &it.name))
+}
+
+fn system_proxy(it: &Evidence) -> Option<Seen> {
+    let (_, all) = it.one::<ProxySettings>(CheckId::SystemProxy)?;
+    let word = |of| serde_json::to_value(of).ok().and_then(|it| Some(it.as_str()?.to_owned()));
+    let said = |it: &super::fact::ProxySetting| -> BTreeSet<String> {
+        let proxies = it.used().iter().map(|it| format!("{} {}", it.name, it.authority()));
+        let script = it.script.iter().cloned();
+        let bypass = (!it.bypass.is_empty()).then(|| format!("({})", it.bypass.join(" ")));
+        proxies.chain(script).chain(bypass).collect()
+    };
+    Some(all.settings.iter().filter_map(|it| Some((word(it.of)?, said(it)))).collect())
+}
+
+fn hosts_file(it: &Evidence) -> Option<Seen> {
+    let (_, found) = it.one::<HostsFile>(CheckId::HostsFile)?;
+    let lines = found.lines.iter().map(|it| format!("{} {}", it.address, it.name));
+    found.read.then(|| one(lines))?
+}
+
+fn issuers(it: &Evidence) -> Option<Seen> {
+    let mut all = Seen::new();
+    for (_, journey) in it.journeys() {
+        let Some(trip) = journey.typical() else { continue };
+        let proxy = it.subject.authority();
+        for (of, certificate) in
+            [(&journey.target, &trip.certificate), (&proxy, &trip.proxy_certificate)]
+        {
+            if let Some(certificate) = certificate {
+                all.entry(of.clone()).or_default().insert(certificate.issuer.clone());
+            }
+        }
+    }
+    Some(all)
+}
+
+fn published(it: &Evidence) -> Option<Seen> {
+    let (_, container) = it.container()?;
+    let any = IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED);
+    one(container.ports.iter().filter_map(|it| {
+        Some(format!("{}->{}", SocketAddr::new(it.ip.unwrap_or(any), it.port?), it.inside))
+    }))
+}
+
+/// Only where every tool that is there has told everything.
+fn rules(it: &Evidence, wants_dnat: bool) -> Option<Seen> {
+    let (_, filter) = it.one::<PacketFilter>(CheckId::PacketFilter)?;
+    let whole = filter.read.iter().all(|it| matches!(it.outcome, Read::Whole | Read::Missing));
+    if !whole || filter.read.is_empty() {
+        return None;
+    }
+    let is_dnat = |it: &Rule| matches!(it.verdict, Verdict::Dnat(_) | Verdict::Redirect(_));
+    let mut all = BTreeSet::new();
+    for (table, chain) in filter.tables.iter().flat_map(|it| it.chains.iter().map(move |c| (it, c)))
+    {
+        let at = format!("{} {} {}", family(table), table.name, chain.name);
+        let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+        for rule in chain.rules.iter().filter(|it| is_dnat(it) == wants_dnat) {
+            *counts.entry(shown(rule)).or_default() += 1;
+        }
+        let several = |(text, count): (String, usize)| match count {
+            1 => format!("{at}: {text}"),
+            _ => format!("{at}: {count} × {text}"),
+        };
+        all.extend(counts.into_iter().map(several));
+        if let Some(base) = chain.base.as_ref().filter(|_| !wants_dnat) {
+            all.insert(format!("{at}: policy {}", said(&base.policy)));
+        }
+    }
+    if let Some(ufw) = filter.ufw.as_ref().filter(|_| !wants_dnat) {
+        all.extend(ufw.active.map(|active| format!("ufw: {}", if active { "on" } else { "off" })));
+    }
+    one(all)
+}
+
+fn family(table: &Table) -> String {
+    let word = serde_json::to_value(table.family).ok();
+    word.and_then(|it| Some(it.as_str()?.to_owned())).unwrap_or_default()
+}
+
+fn shown(rule: &Rule) -> String {
+    if rule.text.is_empty() { said(&rule.verdict) } else { rule.text.clone() }
+}
+
+/// `drop`, `{"dnat":"172.17.0.2:8080"}`.
+fn said(verdict: &Verdict) -> String {
+    let value = serde_json::to_value(verdict).unwrap_or_default();
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+/// By adapter, by interface of the server, and of the container.
+fn mtu(it: &Evidence) -> Option<Seen> {
+    let mut all: BTreeMap<String, u32> = BTreeMap::new();
+    let connected = adapters(it).into_iter().flat_map(Adapters::connected);
+    all.extend(connected.filter_map(|it| Some((it.name.clone(), it.mtu?))));
+    let kernel = it.one::<Kernel>(CheckId::KernelSettings);
+    let interfaces = kernel.into_iter().flat_map(|(_, it)| &it.interfaces);
+    all.extend(interfaces.filter_map(|it| Some((it.name.clone(), it.mtu?))));
+    if let Some((_, egress)) = it.egress() {
+        all.extend(egress.mtu.map(|mtu| (egress.container.clone(), mtu)));
+    }
+    let value = |mtu: u32| BTreeSet::from([mtu.to_string()]);
+    Some(all.into_iter().map(|(of, mtu)| (of, value(mtu))).collect())
+}
+
+fn proxy_version(it: &Evidence) -> Option<Seen> {
+    let (_, hello) = it.hello()?;
+    let speaks = serde_json::to_value(hello.speaks?).ok()?;
+    let name = hello.version.as_ref().or(hello.name.as_ref());
+    let name = name.map_or_else(String::new, |it| format!(" {it}"));
+    one([format!("{}{name}", speaks.as_str()?)])
+}
+
+fn reached(it: &Evidence, check: CheckId) -> Option<Seen> {
+    let mut all = Seen::new();
+    for (_, journey) in it.all::<Journey>(check) {
+        let name = provider_of(&journey.target).filter(|_| check == CheckId::Llm);
+        let name = name.map_or(journey.target.as_str(), |it| it.name);
+        let word = serde_json::to_value(reach(journey)).ok()?.as_str()?.to_owned();
+        all.entry(name.to_owned()).or_default().insert(word);
+    }
+    Some(all)
+}
+
+fn timings(old: &Evidence, new: &Evidence, found: &mut Vec<Change>) {
+    let times = |it: &Evidence| {
+        let it = Report::new(it.clone()).timings;
+        [
+            ("resolve", it.dns_ms),
+            ("connect", it.connect_ms),
+            ("proxy", it.proxy_ms),
+            ("target-tls", it.tls_ms),
+            ("first-byte", it.first_byte_ms),
+        ]
+    };
+    for ((phase, before), (_, after)) in times(old).into_iter().zip(times(new)) {
+        let (Some(before), Some(after)) = (before, after) else { continue };
+        let (less, more) = (before.min(after), before.max(after));
+        if more > less.saturating_mul(MUCH.0) && more - less > MUCH.1 {
+            found.push(Change {
+                what: What::Timing,
+                subject: phase.to_owned(),
+                before: Some(before.to_string()),
+                after: Some(after.to_string()),
+            });
+        }
+    }
+}
