@@ -50,7 +50,9 @@ impl Beside {
     pub(super) fn suits(&self, reports: usize) -> Result<(), String> {
         match (&self.bundle, &self.old) {
             (Some(_), _) if reports > 1 => Err("--bundle takes a report about one port".to_owned()),
-            (_, Some(_)) if reports > 1 => Err("--compare takes a report about one port".to_owned()),
+            (_, Some(_)) if reports > 1 => {
+                Err("--compare takes a report about one port".to_owned())
+            }
             (Some(_) | None, Some(_) | None) => Ok(()),
         }
     }

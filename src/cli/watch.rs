@@ -166,7 +166,8 @@ impl<W: Write, N: Fn() -> String> Screen<'_, W, N> {
                 let whole = human::text(report, Detail::Short, self.words, self.look);
                 let mut lines =
                     vec![format!("{}  {}", (self.now)(), whole.lines().next().unwrap_or_default())];
-                let line = |it: &Change| format!("    {}", compare::line(it, self.words, self.look));
+                let line =
+                    |it: &Change| format!("    {}", compare::line(it, self.words, self.look));
                 lines.extend(changes.iter().map(line));
                 lines.push(String::new());
                 lines.join("\n")
@@ -184,5 +185,153 @@ impl<W: Write, N: Fn() -> String> Screen<'_, W, N> {
     fn tell(&mut self, text: &str) -> io::Result<()> {
         self.out.write_all(text.as_bytes())?;
         self.out.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::io;
+    use std::net::{SocketAddr, TcpListener, TcpStream};
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::thread::JoinHandle;
+    use std::time::Duration;
+
+    use super::{Form, Next, Screen, watch};
+    use crate::cli::{examine, exit};
+    use crate::diag::ask::Ask;
+    use crate::diag::diagnosis::State;
+    use crate::diag::evidence::{Asked, Evidence, Family, Subject};
+    use crate::diag::fact::{CheckId, Fact, Reference, Skip, Status};
+    use crate::render::human::Detail;
+    use crate::render::look::Look;
+    use crate::render::words::{Lang, Words};
+
+    /// Accepts on a port and says nothing.
+    struct Somebody {
+        address: SocketAddr,
+        end: Arc<AtomicBool>,
+        thread: Option<JoinHandle<()>>,
+    }
+
+    impl Somebody {
+        fn on(address: SocketAddr) -> Self {
+            let listener = TcpListener::bind(address).unwrap();
+            let address = listener.local_addr().unwrap();
+            let end = Arc::new(AtomicBool::new(false));
+            let told = Arc::clone(&end);
+            let accept = move || while listener.accept().is_ok() && !told.load(Ordering::SeqCst) {};
+            Self { address, end, thread: Some(std::thread::spawn(accept)) }
+        }
+    }
+
+    impl Drop for Somebody {
+        fn drop(&mut self) {
+            self.end.store(true, Ordering::SeqCst);
+            let _woken = TcpStream::connect(self.address);
+            self.thread.take().unwrap().join().unwrap();
+        }
+    }
+
+    fn screen<'w, W>(out: W, form: Form, words: &'w Words) -> Screen<'w, W, fn() -> String> {
+        Screen { out, form, words, look: Look::PLAIN, now: || "NOW".to_owned() }
+    }
+
+    /// Watches a port on which somebody is, is, is not, and is again.
+    fn watched(form: Form) -> (String, String) {
+        let words = Words::new(Lang::En);
+        let mut somebody = Some(Somebody::on(([127, 0, 0, 1], 0).into()));
+        let address = somebody.as_ref().unwrap().address;
+        let subject =
+            Subject { host: address.ip().to_string(), port: address.port(), family: Family::Any };
+        let measure =
+            || examine::measure(vec![Ask::port(subject.clone())], Duration::from_secs(5), &words);
+        let mut rounds = 0;
+        let tick = || {
+            rounds += 1;
+            match rounds {
+                1 => {}
+                2 => somebody = None,
+                3 => somebody = Some(Somebody::on(address)),
+                _ => return Next::End,
+            }
+            Next::Again
+        };
+        let mut out = Vec::new();
+        let code = watch(measure, tick, &mut screen(&mut out, form, &words));
+        (String::from_utf8(out).unwrap(), format!("{code:?}"))
+    }
+
+    #[test]
+    fn only_changes_are_told() {
+        let (text, code) = watched(Form::Human(Detail::Short));
+        let told: Vec<&str> = text.split("NOW").skip(1).collect();
+        let [first, gone, back] = told.as_slice() else { panic!("{text}") };
+        assert!(first.contains("because  "), "{text}");
+        assert!(gone.contains("verdict: accepted-then-closed → port-refused"), "{text}");
+        assert!(back.contains("verdict: port-refused → accepted-then-closed"), "{text}");
+        assert!(!gone.contains("because  ") && !back.contains("because  "), "{text}");
+        assert_eq!(code, format!("{:?}", exit::state(Some(State::Broken))));
+    }
+
+    #[test]
+    fn for_programs_each_change_is_a_line() {
+        let (text, _) = watched(Form::Json);
+        let documents: Vec<serde_json::Value> =
+            text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let codes: Vec<_> = documents.iter().map(|it| it["verdict"]["code"].as_str()).collect();
+        let expected = ["accepted-then-closed", "port-refused", "accepted-then-closed"].map(Some);
+        assert_eq!(codes, expected);
+        let changed = |it: &serde_json::Value| !it["changes"].as_array().unwrap().is_empty();
+        assert_eq!(documents.iter().map(changed).collect::<Vec<_>>(), [false, true, true]);
+    }
+
+    fn evidence(skipped: Option<Skip>) -> Evidence {
+        let subject = Subject { host: "127.0.0.1".to_owned(), port: 1, family: Family::Any };
+        let mut evidence = Evidence::new(subject, Asked::default());
+        evidence.facts.extend(skipped.map(|why| Fact {
+            reference: Reference::number(1),
+            check: CheckId::Hello,
+            subject: String::new(),
+            status: Status::Skipped(why),
+            data: None,
+            took_ms: 0,
+        }));
+        evidence
+    }
+
+    #[test]
+    fn what_was_interrupted_ends_it_and_says_nothing() {
+        let words = Words::new(Lang::En);
+        let runs = Cell::new(0);
+        let measure = || {
+            runs.set(runs.get() + 1);
+            Ok(vec![evidence((runs.get() > 1).then_some(Skip::Interrupted))])
+        };
+        let mut out = Vec::new();
+        watch(measure, || Next::Again, &mut screen(&mut out, Form::Json, &words));
+        assert_eq!((runs.get(), String::from_utf8(out).unwrap().lines().count()), (2, 1));
+    }
+
+    #[test]
+    fn nobody_who_listens_ends_it() {
+        struct Gone;
+        impl io::Write for Gone {
+            fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+                Err(io::ErrorKind::BrokenPipe.into())
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let words = Words::new(Lang::En);
+        let runs = Cell::new(0);
+        let measure = || {
+            runs.set(runs.get() + 1);
+            Ok(vec![evidence(None)])
+        };
+        watch(measure, || Next::Again, &mut screen(Gone, Form::Json, &words));
+        assert_eq!(runs.get(), 1);
     }
 }

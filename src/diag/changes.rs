@@ -11,8 +11,8 @@ use serde::Serialize;
 use super::diagnosis::diagnose;
 use super::evidence::Evidence;
 use super::fact::{
-    Adapters, CheckId, Fact, HostsFile, Journey, Kernel, OwnAddresses, PacketFilter, ProxySettings, Read,
-    Rule, Status, Table, Verdict,
+    Adapters, CheckId, Fact, HostsFile, Journey, Kernel, OwnAddresses, PacketFilter, ProxySettings,
+    Read, Rule, Status, Table, Verdict,
 };
 use super::infer::reach;
 use super::llm::provider_of;
@@ -405,6 +405,267 @@ fn timings(old: &Evidence, new: &Evidence, found: &mut Vec<Change>) {
                 before: Some(before.to_string()),
                 after: Some(after.to_string()),
             });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use serde_json::{Value, json};
+
+    use super::{Change, MOST_VALUES, What, changes};
+    use crate::diag::evidence::Evidence;
+
+    fn case(name: &str) -> Value {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases").join(name);
+        let text = std::fs::read_to_string(folder.join("evidence.json")).unwrap();
+        serde_json::from_str(&text).unwrap()
+    }
+
+    fn evidence(value: &Value) -> Evidence {
+        serde_json::from_value(value.clone()).unwrap()
+    }
+
+    /// What the fact of `check` has measured.
+    fn data<'v>(value: &'v mut Value, check: &str) -> &'v mut Value {
+        let facts = value["facts"].as_array_mut().unwrap().iter_mut();
+        let mut of_check = facts.filter(|it| it["check"] == check && it.get("data").is_some());
+        &mut of_check.next().unwrap()["data"]
+    }
+
+    /// Case, what is put where in what was measured by a check, and what has changed then.
+    type Row = (&'static str, &'static str, &'static str, Value, What, &'static str, &'static str);
+
+    #[allow(clippy::too_many_lines, reason = "a table")]
+    fn table() -> Vec<Row> {
+        vec![
+            (
+                "proxy-name-poisoned",
+                "resolve",
+                "/addresses",
+                json!(["127.0.0.2"]),
+                What::Addresses,
+                "",
+                "127.0.0.2",
+            ),
+            (
+                "ok",
+                "hello",
+                "/client",
+                json!("95.24.10.8:1"),
+                What::PublicAddress,
+                "",
+                "95.24.10.8",
+            ),
+            ("ok", "hello", "/version", json!("9.9.9"), What::ProxyVersion, "", "sami-proxy 9.9.9"),
+            ("ok", "ttl-ladder", "/answers_from", json!(13), What::Distance, "", "13"),
+            (
+                "behind-nat",
+                "public-address",
+                "/public",
+                json!(["81.85.76.98"]),
+                What::ServerAddresses,
+                "",
+                "81.85.76.98",
+            ),
+            (
+                "vpn-captures-route",
+                "adapters",
+                "/adapters/1/gateways",
+                json!(["192.168.7.1"]),
+                What::Gateways,
+                "",
+                "192.168.7.1",
+            ),
+            (
+                "vpn-captures-route",
+                "adapters",
+                "/adapters/1/name_servers",
+                json!(["9.9.9.9"]),
+                What::NameServers,
+                "",
+                "9.9.9.9",
+            ),
+            (
+                "vpn-captures-route",
+                "adapters",
+                "/adapters/1/mtu",
+                json!(1280),
+                What::Mtu,
+                "Ethernet",
+                "1280",
+            ),
+            (
+                "system-proxy-differs",
+                "system-proxy",
+                "/settings/0/bypass",
+                json!(["*.ru"]),
+                What::SystemProxy,
+                "",
+                "(*.ru)",
+            ),
+            (
+                "system-proxy-differs",
+                "hosts-file",
+                "/lines",
+                json!([{ "number": 1, "address": "10.0.0.1", "name": "x" }]),
+                What::HostsFile,
+                "",
+                "10.0.0.1 x",
+            ),
+            (
+                "tls-intercepted",
+                "through-proxy",
+                "/trips/0/certificate/issuer",
+                json!("Other CA"),
+                What::CertificateIssuer,
+                "",
+                "Other CA",
+            ),
+            (
+                "container-mtu",
+                "container",
+                "/containers/0/id",
+                json!("000000000000"),
+                What::Container,
+                "",
+                "000000000000",
+            ),
+            (
+                "container-mtu",
+                "container",
+                "/containers/0/image/name",
+                json!("other:2"),
+                What::Image,
+                "",
+                "other:2",
+            ),
+            (
+                "container-mtu",
+                "container",
+                "/containers/0/ports",
+                json!([{ "port": 8081, "inside": 8080 }]),
+                What::PublishedPorts,
+                "",
+                "0.0.0.0:8081->8080",
+            ),
+            (
+                "container-mtu",
+                "docker-engine",
+                "/version",
+                json!("29.0.1"),
+                What::DockerVersion,
+                "",
+                "29.0.1",
+            ),
+            ("container-mtu", "container-egress", "/mtu", json!(1400), What::Mtu, "", "1400"),
+            (
+                "target-rate-limited",
+                "llm",
+                "/trips",
+                json!([]),
+                What::Provider,
+                "Anthropic",
+                "untold",
+            ),
+            (
+                "target-region-blocked",
+                "through-proxy",
+                "/trips",
+                json!([]),
+                What::Reached,
+                "",
+                "untold",
+            ),
+        ]
+    }
+
+    #[test]
+    fn what_matters_is_seen() {
+        for (name, check, place, value, what, subject, after) in table() {
+            let old = case(name);
+            let mut new = old.clone();
+            let found = data(&mut new, check);
+            let (parent, key) = place.rsplit_once('/').unwrap();
+            let parent = if parent.is_empty() { found } else { found.pointer_mut(parent).unwrap() };
+            parent.as_object_mut().unwrap().insert(key.to_owned(), value);
+            assert_ne!(old, new, "{name} {place}");
+            let seen = changes(&evidence(&old), &evidence(&new));
+            let it = seen.iter().find(|it| it.what == what && it.subject.contains(subject));
+            let it = it.unwrap_or_else(|| panic!("{name} {place}: {seen:?}"));
+            let told = it.after.as_deref().unwrap_or_default();
+            assert!(told.contains(after), "{name} {place}: {it:?}");
+            // And back it is the reverse.
+            let back = changes(&evidence(&new), &evidence(&old));
+            assert!(
+                back.iter().any(|other| other.what == what && other.before == it.after),
+                "{back:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn nothing_changes_in_the_same_and_other_cases_differ() {
+        let all =
+            std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases")).unwrap();
+        let ok = evidence(&case("ok"));
+        for name in all.map(|it| it.unwrap().file_name().into_string().unwrap()) {
+            let it = evidence(&case(&name));
+            assert_eq!(changes(&it, &it), [], "{name}");
+            let other = changes(&ok, &it);
+            let same = crate::diag::diagnosis::diagnose(&it)
+                .verdict
+                .is_some_and(|it| it.code.word() == "ok");
+            assert_eq!(same, !other.iter().any(|it| it.what == What::Verdict), "{name}");
+        }
+    }
+
+    #[test]
+    fn rules_come_and_go_one_by_one() {
+        let old = case("docker-user-drop");
+        let mut new = old.clone();
+        let chains = &mut data(&mut new, "packet-filter")["tables"][0]["chains"];
+        let rules = chains[0]["rules"].as_array_mut().unwrap();
+        let last = rules.pop().unwrap();
+        rules.push(json!({ "number": 99, "text": "-A INPUT -j DROP", "verdict": "drop" }));
+        let seen = changes(&evidence(&old), &evidence(&new));
+        let rules: Vec<&Change> = seen.iter().filter(|it| it.what == What::FirewallRules).collect();
+        let [gone, come] = rules.as_slice() else { panic!("{seen:?}") };
+        assert!(
+            gone.before.as_ref().unwrap().ends_with(last["text"].as_str().unwrap())
+                && gone.after.is_none()
+        );
+        assert!(
+            come.after.as_ref().unwrap().ends_with("-A INPUT -j DROP") && come.before.is_none()
+        );
+        // All of them: some are named, and then how many there were and are.
+        data(&mut new, "packet-filter")["tables"] = json!([]);
+        let seen = changes(&evidence(&old), &evidence(&new));
+        let count = seen.iter().filter(|it| it.what == What::FirewallRules).count();
+        assert_eq!(count, MOST_VALUES + 1, "{seen:?}");
+        assert!(seen.iter().any(|it| it.what == What::Dnat && it.after.is_none()), "{seen:?}");
+        // Who could not read them has not seen that they are gone.
+        data(&mut new, "packet-filter")["read"][0]["outcome"] = json!("forbidden");
+        let seen = changes(&evidence(&old), &evidence(&new));
+        assert!(
+            !seen.iter().any(|it| [What::FirewallRules, What::Dnat].contains(&it.what)),
+            "{seen:?}"
+        );
+    }
+
+    #[test]
+    fn a_time_is_another_one_only_when_it_differs_much() {
+        let old = case("ok");
+        for (us, expected) in [(30_000, false), (82_000, false), (300_000, true)] {
+            let mut new = old.clone();
+            for it in data(&mut new, "tcp-connect")["attempts"].as_array_mut().unwrap() {
+                it["elapsed_us"] = json!(us);
+            }
+            let seen = changes(&evidence(&old), &evidence(&new));
+            let told = seen.iter().any(|it| it.what == What::Timing && it.subject == "connect");
+            assert_eq!(told, expected, "{us}: {seen:?}");
         }
     }
 }

@@ -49,7 +49,8 @@ impl Pseudonyms {
     /// For all addresses in `value`; `None` when there are more than there is room for.
     pub(super) fn of(value: &Value, public: Public) -> Option<Self> {
         let in_text = InText {
-            v4: Regex::new(r"[0-9]{1,3}(?:(?:\.[0-9]{1,3}){3}|(?:-[0-9]{1,3}){3})(?:/[0-9]{1,2})?").ok()?,
+            v4: Regex::new(r"[0-9]{1,3}(?:(?:\.[0-9]{1,3}){3}|(?:-[0-9]{1,3}){3})(?:/[0-9]{1,2})?")
+                .ok()?,
             v6: Regex::new(r"[0-9A-Za-z:.]*:[0-9A-Za-z:.]*(?:/[0-9]{1,3})?").ok()?,
         };
         let (mut four, mut six) = (BTreeSet::new(), BTreeSet::new());
@@ -259,7 +260,8 @@ fn embed(all: &[Prefix], room: Prefix, full: u8, new: &mut BTreeMap<Prefix, Pref
         match prefix.1 {
             // An address, alone here.
             length if length == full && length == common => {
-                let last_bit = if room_length < full { 1_u128 << (128 - u32::from(full)) } else { 0 };
+                let last_bit =
+                    if room_length < full { 1_u128 << (128 - u32::from(full)) } else { 0 };
                 new.insert(*prefix, (room_bits | last_bit, full));
             }
             length if length == common => {
@@ -308,13 +310,16 @@ mod tests {
             "e": "P.me.ru:8080 sp.me.ru p.me.run", "f": { "to": "81.85.76.0", "bits": 24 },
             "g": "1.2 12:30:45 src:2a01:10::5", "h": "fe80::a8bb:ccff:fedd:eeff 0.0.0.0/0",
         }));
-        assert_eq!(new, json!({
-            "a": "203.0.113.129", "b": "from 203.0.113.129:8080, [2001:db8:8000::1]:80.",
-            "c": ["2001:db8:8000::1", "2001:db8::/32", "x=203.0.113.0/24", "10.0.0.1", "fe80::1"],
-            "d": "http://203-0-113-129.isp.ru/ 203.0.113.129.nip.io ::ffff:203.0.113.129",
-            "e": "proxy.example:8080 sp.me.ru p.me.run", "f": { "to": "203.0.113.1", "bits": 24 },
-            "g": "1.2 12:30:45 src:2001:db8:8000::1", "h": "fe80::200:ff:fe00:1 0.0.0.0/0",
-        }));
+        assert_eq!(
+            new,
+            json!({
+                "a": "203.0.113.129", "b": "from 203.0.113.129:8080, [2001:db8:8000::1]:80.",
+                "c": ["2001:db8:8000::1", "2001:db8::/32", "x=203.0.113.0/24", "10.0.0.1", "fe80::1"],
+                "d": "http://203-0-113-129.isp.ru/ 203.0.113.129.nip.io ::ffff:203.0.113.129",
+                "e": "proxy.example:8080 sp.me.ru p.me.run", "f": { "to": "203.0.113.1", "bits": 24 },
+                "g": "1.2 12:30:45 src:2001:db8:8000::1", "h": "fe80::200:ff:fe00:1 0.0.0.0/0",
+            })
+        );
     }
 
     proptest! {

@@ -165,7 +165,9 @@ fn is_harmless(value: &str) -> bool {
     let number = value.trim_end_matches(|c: char| c.is_ascii_lowercase());
     let quantity = !number.is_empty() && number.bytes().all(|it| it.is_ascii_digit());
     let short = value.len() <= 8;
-    let many = value.split(',').all(|it| it.parse::<std::net::SocketAddr>().is_ok() || it.parse::<IpNet>().is_ok());
+    let many = value
+        .split(',')
+        .all(|it| it.parse::<std::net::SocketAddr>().is_ok() || it.parse::<IpNet>().is_ok());
     value.is_empty()
         || ["true", "false", "yes", "no", "on", "off"].contains(&value)
         || (quantity && short)
@@ -174,17 +176,63 @@ fn is_harmless(value: &str) -> bool {
 
 /// Keys of words that are ours and not the world's.
 const WORDS: [&str; 38] = [
-    "after", "backend", "before", "blind", "check", "credentials", "direction",
-    "end", "failure", "family", "field", "given", "how", "inside", "kind", "knock", "mozilla",
-    "of", "outcome", "outside", "picked", "policy", "provider", "reach", "reference", "role",
-    "scheme", "skipped", "speaks", "stage", "state", "status", "system", "tool", "trick", "unread",
-    "verdict", "why",
+    "after",
+    "backend",
+    "before",
+    "blind",
+    "check",
+    "credentials",
+    "direction",
+    "end",
+    "failure",
+    "family",
+    "field",
+    "given",
+    "how",
+    "inside",
+    "kind",
+    "knock",
+    "mozilla",
+    "of",
+    "outcome",
+    "outside",
+    "picked",
+    "policy",
+    "provider",
+    "reach",
+    "reference",
+    "role",
+    "scheme",
+    "skipped",
+    "speaks",
+    "stage",
+    "state",
+    "status",
+    "system",
+    "tool",
+    "trick",
+    "unread",
+    "verdict",
+    "why",
 ];
 
 /// The same words under keys that have free text elsewhere.
 const WORDS_ELSEWHERE: [&str; 15] = [
-    "check-port", "probe", "doctor", "absolute-form", "origin-form", "connect", "client-hello",
-    "socks5", "accept", "drop", "return", "masquerade", "untrack", "next", "http",
+    "check-port",
+    "probe",
+    "doctor",
+    "absolute-form",
+    "origin-form",
+    "connect",
+    "client-hello",
+    "socks5",
+    "accept",
+    "drop",
+    "return",
+    "masquerade",
+    "untrack",
+    "next",
+    "http",
 ];
 
 fn is_ours(key: &str, text: &str) -> bool {
@@ -221,7 +269,7 @@ mod tests {
     use proptest::prelude::*;
     use serde_json::Value;
 
-    use super::{Known, Kind, Public, each_text, scrub};
+    use super::{Kind, Known, Public, each_text, scrub};
     use crate::diag::diagnosis::diagnose;
     use crate::diag::evidence::{Evidence, is_public};
 
@@ -264,7 +312,9 @@ mod tests {
             let new = scrub(&evidence, &Known::default(), Public::Pseudonyms).unwrap();
             let new = serde_json::to_string(&new.evidence).unwrap();
             each_text(&mut old, "", &mut |_, text| {
-                if let Ok(ip) = text.parse() && is_public(ip) {
+                if let Ok(ip) = text.parse()
+                    && is_public(ip)
+                {
                     // It may be one of the room by itself.
                     let room = ["203.0.113.", "198.1", "2001:db8:"];
                     let may = room.iter().any(|it| text.starts_with(it));
@@ -332,7 +382,18 @@ mod tests {
 
     fn planted(evidence: &Evidence, text: &str) -> Evidence {
         let mut value = serde_json::to_value(evidence).unwrap();
-        let free = ["log", "said", "description", "body", "first", "error", "details", "detail", "command", "text"];
+        let free = [
+            "log",
+            "said",
+            "description",
+            "body",
+            "first",
+            "error",
+            "details",
+            "detail",
+            "command",
+            "text",
+        ];
         each_text(&mut value, "", &mut |key, old| {
             let word = key == "said" || key == "command";
             let ours = word && !old.contains(' ') && !old.contains('/');

@@ -124,7 +124,11 @@ fn table() -> Vec<(Kind, String, Rewrite)> {
             scheme,
         ),
         (Credentials, r#"([A-Za-z][A-Za-z0-9+.-]*:/)(/)([^\s/?#"'<>]*)@"#.into(), userinfo),
-        (Credentials, r#"([A-Za-z][A-Za-z0-9+.-]*:/)(/)([^\s"'<>/@]*:[^\s"'<>]*)@"#.into(), userinfo),
+        (
+            Credentials,
+            r#"([A-Za-z][A-Za-z0-9+.-]*:/)(/)([^\s"'<>/@]*:[^\s"'<>]*)@"#.into(),
+            userinfo,
+        ),
         (Tokens, format!(r#"(?i)\b([a-z0-9_-]*(?:{keys}))({VALUE}"#), after_key),
         (
             UserNames,
