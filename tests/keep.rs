@@ -59,7 +59,8 @@ fn unpacked(path: &Path) -> Vec<(String, String)> {
         let mut file = zip.by_index(number).unwrap();
         let mut text = String::new();
         file.read_to_string(&mut text).unwrap();
-        files.push((file.name().to_owned(), text));
+        let name = file.name().unwrap().into_owned();
+        files.push((name, text));
     }
     files
 }

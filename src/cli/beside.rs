@@ -6,6 +6,7 @@ use super::args::{self, Flags};
 use super::bundle::Bundle;
 use super::compare::Old;
 use super::{examine, exit, watch};
+use crate::diag::changes::Change;
 use crate::diag::evidence::Evidence;
 use crate::diag::report::Report;
 use crate::render::look::Look;
@@ -64,7 +65,7 @@ impl Beside {
     }
 
     /// What has changed since the saved report; `None` when there is none.
-    pub(super) fn changes(&self, report: &Report) -> Option<Vec<crate::diag::changes::Change>> {
+    pub(super) fn changes(&self, report: &Report) -> Option<Vec<Change>> {
         self.old.as_ref().map(|old| old.changes(&report.evidence))
     }
 

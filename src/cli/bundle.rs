@@ -27,10 +27,7 @@ pub(super) struct Bundle {
 impl Bundle {
     /// What the flags ask for; an error where something is there already, for it is never written over.
     pub(super) fn of(flags: Flags<'_>) -> Result<Option<Self>, String> {
-        let public = match flags.has(args::PSEUDONYMS) {
-            true => Public::Pseudonyms,
-            false => Public::Kept,
-        };
+        let public = if flags.has(args::PSEUDONYMS) { Public::Pseudonyms } else { Public::Kept };
         let Some(path) = flags.one(args::BUNDLE) else {
             return match public {
                 Public::Pseudonyms => Err("--pseudonyms is for --bundle FILE.zip".to_owned()),
@@ -86,8 +83,8 @@ fn known(flags: Flags<'_>) -> Known {
     let typed = flags.one(args::USER).and_then(|it| proxy_url::login(it).ok());
     let of_url = |url: &str| proxy_url::parse(url).ok().and_then(|it| it.login);
     for (user, password) in typed.into_iter().chain(flags.many(args::PROXY).filter_map(of_url)) {
-        let sent = format!("{user}:{}", password.reveal());
-        known.secrets.extend([BASE64_STANDARD.encode(sent), password.reveal().to_owned()]);
+        let joined = format!("{user}:{}", password.reveal());
+        known.secrets.extend([BASE64_STANDARD.encode(joined), password.reveal().to_owned()]);
         known.users.push(user.into());
     }
     known
@@ -119,10 +116,7 @@ fn fill(path: &Path, files: &[(&str, String)]) -> io::Result<()> {
 }
 
 fn of_zip(error: ZipError) -> io::Error {
-    match error {
-        ZipError::Io(error) => error,
-        other => io::Error::other(other),
-    }
+    if let ZipError::Io(error) = error { error } else { io::Error::other(error) }
 }
 
 fn create(path: &Path) -> io::Result<File> {

@@ -234,7 +234,7 @@ mod tests {
         }
     }
 
-    fn screen<'w, W>(out: W, form: Form, words: &'w Words) -> Screen<'w, W, fn() -> String> {
+    fn screen<W>(out: W, form: Form, words: &Words) -> Screen<'_, W, fn() -> String> {
         Screen { out, form, words, look: Look::PLAIN, now: || "NOW".to_owned() }
     }
 

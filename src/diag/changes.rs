@@ -131,8 +131,8 @@ const LOOKS: [(What, How, Look); 26] = [
     }),
     (What::PublishedPorts, How::Whole, published),
     (What::DockerVersion, How::Whole, |it| one([it.engine()?.1.version.as_ref()?])),
-    (What::Dnat, How::EachValue, |it| rules(it, true)),
-    (What::FirewallRules, How::EachValue, |it| rules(it, false)),
+    (What::Dnat, How::EachValue, |it| rules(it, Rules::Dnat)),
+    (What::FirewallRules, How::EachValue, |it| rules(it, Rules::Other)),
     (What::Mtu, How::Shared, mtu),
     (What::ProxyVersion, How::Whole, proxy_version),
     (What::Reached, How::Shared, |it| reached(it, CheckId::ThroughProxy)),
@@ -192,6 +192,7 @@ fn joined(values: &BTreeSet<String>) -> Option<String> {
 }
 
 /// What has no several subjects.
+#[allow(clippy::unnecessary_wraps, reason = "all looks have one form")]
 fn one<T: ToString>(values: impl IntoIterator<Item = T>) -> Option<Seen> {
     let values: BTreeSet<String> = values.into_iter().map(|it| it.to_string()).collect();
     Some(BTreeMap::from([(String::new(), values)]))
@@ -205,6 +206,7 @@ fn warnings(it: &Evidence) -> Option<Seen> {
     one(diagnose(it).warnings.iter().map(|it| it.code.word()))
 }
 
+#[allow(clippy::unnecessary_wraps, reason = "all looks have one form")]
 fn checks(it: &Evidence) -> Option<Seen> {
     let mut worst: BTreeMap<String, Health> = BTreeMap::new();
     let rank = |it: Health| match it {
@@ -280,6 +282,7 @@ fn hosts_file(it: &Evidence) -> Option<Seen> {
     found.read.then(|| one(lines))?
 }
 
+#[allow(clippy::unnecessary_wraps, reason = "all looks have one form")]
 fn issuers(it: &Evidence) -> Option<Seen> {
     let mut all = Seen::new();
     for (_, journey) in it.journeys() {
@@ -304,20 +307,30 @@ fn published(it: &Evidence) -> Option<Seen> {
     }))
 }
 
+/// Which rules of the packet filters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Rules {
+    /// Those that send packets elsewhere.
+    Dnat,
+    /// All others, and what happens at the end of a chain.
+    Other,
+}
+
 /// Only where every tool that is there has told everything.
-fn rules(it: &Evidence, wants_dnat: bool) -> Option<Seen> {
+fn rules(it: &Evidence, wanted: Rules) -> Option<Seen> {
     let (_, filter) = it.one::<PacketFilter>(CheckId::PacketFilter)?;
     let whole = filter.read.iter().all(|it| matches!(it.outcome, Read::Whole | Read::Missing));
     if !whole || filter.read.is_empty() {
         return None;
     }
     let is_dnat = |it: &Rule| matches!(it.verdict, Verdict::Dnat(_) | Verdict::Redirect(_));
+    let kind = |it: &Rule| if is_dnat(it) { Rules::Dnat } else { Rules::Other };
     let mut all = BTreeSet::new();
     for (table, chain) in filter.tables.iter().flat_map(|it| it.chains.iter().map(move |c| (it, c)))
     {
         let at = format!("{} {} {}", family(table), table.name, chain.name);
         let mut counts: BTreeMap<String, usize> = BTreeMap::new();
-        for rule in chain.rules.iter().filter(|it| is_dnat(it) == wants_dnat) {
+        for rule in chain.rules.iter().filter(|it| kind(it) == wanted) {
             *counts.entry(shown(rule)).or_default() += 1;
         }
         let several = |(text, count): (String, usize)| match count {
@@ -325,11 +338,11 @@ fn rules(it: &Evidence, wants_dnat: bool) -> Option<Seen> {
             _ => format!("{at}: {count} × {text}"),
         };
         all.extend(counts.into_iter().map(several));
-        if let Some(base) = chain.base.as_ref().filter(|_| !wants_dnat) {
+        if let Some(base) = chain.base.as_ref().filter(|_| wanted == Rules::Other) {
             all.insert(format!("{at}: policy {}", said(&base.policy)));
         }
     }
-    if let Some(ufw) = filter.ufw.as_ref().filter(|_| !wants_dnat) {
+    if let Some(ufw) = filter.ufw.as_ref().filter(|_| wanted == Rules::Other) {
         all.extend(ufw.active.map(|active| format!("ufw: {}", if active { "on" } else { "off" })));
     }
     one(all)
@@ -351,6 +364,7 @@ fn said(verdict: &Verdict) -> String {
 }
 
 /// By adapter, by interface of the server, and of the container.
+#[allow(clippy::unnecessary_wraps, reason = "all looks have one form")]
 fn mtu(it: &Evidence) -> Option<Seen> {
     let mut all: BTreeMap<String, u32> = BTreeMap::new();
     let connected = adapters(it).into_iter().flat_map(Adapters::connected);

@@ -10,6 +10,18 @@ use super::words::{Arg, Words, tame};
 use crate::diag::changes::{Change, What};
 use crate::diag::evidence::Evidence;
 
+/// Whose subjects are words of ours, and their group.
+const SUBJECTS: [(What, &str); 3] =
+    [(What::Check, "check"), (What::SystemProxy, "setting"), (What::Timing, "stage")];
+
+/// Whose values are words of ours, and their group.
+const VALUES: [(What, &str); 3] =
+    [(What::Check, "health"), (What::Reached, "provider"), (What::Provider, "provider")];
+
+fn group_of(all: &[(What, &'static str)], what: What) -> Option<&'static str> {
+    all.iter().find(|(of, _)| *of == what).map(|(_, group)| *group)
+}
+
 /// The changes below a report: a heading with the moment `since`, and a line for each.
 pub fn section(
     (old, new): (&Evidence, &Evidence),
@@ -41,11 +53,9 @@ pub fn section(
 pub fn line(change: &Change, words: &Words, look: Look) -> String {
     let what = serde_json::to_value(change.what).unwrap_or_default();
     let what = word("change", what.as_str().unwrap_or_default(), words);
-    let subject = match change.what {
-        What::Check => word("check", &change.subject, words),
-        What::SystemProxy => word("setting", &change.subject, words),
-        What::Timing => word("stage", &change.subject, words),
-        _ => tame(&change.subject),
+    let subject = match group_of(&SUBJECTS, change.what) {
+        Some(group) => word(group, &change.subject, words),
+        None => tame(&change.subject),
     };
     let of = if subject.is_empty() { String::new() } else { format!(" ({subject})") };
     let shown = |it: &Option<String>| it.as_ref().map(|it| value(change.what, it, words));
@@ -63,11 +73,10 @@ pub fn line(change: &Change, words: &Words, look: Look) -> String {
 
 /// A value as people read it: the words of the schema are translated, all others stand as they are.
 fn value(what: What, value: &str, words: &Words) -> String {
-    match what {
-        What::Check => word("health", value, words),
-        What::Reached | What::Provider => word("provider", value, words),
-        What::Timing => format!("{value} {}", words.text("waterfall-unit", &[])),
-        _ => tame(value),
+    match group_of(&VALUES, what) {
+        Some(group) => word(group, value, words),
+        None if what == What::Timing => format!("{value} {}", words.text("waterfall-unit", &[])),
+        None => tame(value),
     }
 }
 

@@ -120,7 +120,7 @@ fn table() -> Vec<(Kind, String, Rewrite)> {
         ),
         (
             Credentials,
-            r#"(?i)\b(basic|bearer|negotiate|ntlm|digest)(\s+)([A-Za-z0-9+/=_.~-]{6,})"#.into(),
+            r"(?i)\b(basic|bearer|negotiate|ntlm|digest)(\s+)([A-Za-z0-9+/=_.~-]{6,})".into(),
             scheme,
         ),
         (Credentials, r#"([A-Za-z][A-Za-z0-9+.-]*:/)(/)([^\s/?#"'<>]*)@"#.into(), userinfo),
@@ -129,10 +129,10 @@ fn table() -> Vec<(Kind, String, Rewrite)> {
             r#"([A-Za-z][A-Za-z0-9+.-]*:/)(/)([^\s"'<>/@]*:[^\s"'<>]*)@"#.into(),
             userinfo,
         ),
-        (Tokens, format!(r#"(?i)\b([a-z0-9_-]*(?:{keys}))({VALUE}"#), after_key),
+        (Tokens, format!(r"(?i)\b([a-z0-9_-]*(?:{keys}))({VALUE}"), after_key),
         (
             UserNames,
-            format!(r#"(?i)\b(user(?:[_-]?name)?|login|account|uid-owner)({VALUE}"#),
+            format!(r"(?i)\b(user(?:[_-]?name)?|login|account|uid-owner)({VALUE}"),
             after_key,
         ),
         (Tokens, r"-----BEGIN [^-]*-----[\s\S]*".into(), nothing),
@@ -148,7 +148,7 @@ fn table() -> Vec<(Kind, String, Rewrite)> {
     ] {
         all.push((Tokens, shape.into(), nothing));
     }
-    let home = r#"((?:[A-Za-z]:)?(?:/home|[/\\]+Users)[/\\]+)"#;
+    let home = r"((?:[A-Za-z]:)?(?:/home|[/\\]+Users)[/\\]+)";
     let uuid = r"\b[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}\b";
     let rest: Vec<(Kind, String, Rewrite)> = vec![
         // A name with a space, when a folder follows.
