@@ -37,7 +37,7 @@ const PURE: &[&str] = &[
     "config/table.rs",
     "config/layer.rs",
     "config/convert.rs",
-    "diag/changes.rs",
+    "diag/changes",
     "diag/code.rs",
     "diag/fact",
     "diag/evidence.rs",

@@ -276,7 +276,7 @@ mod tests {
         ("provider", "Reach", "infer/content"),
         ("progress", "Area", "plan"),
         ("setting", "SettingOf", "fact/machine"),
-        ("change", "What", "changes"),
+        ("change", "What", "changes/mod"),
         ("redacted", "Kind", "scrub/mod"),
     ];
 
