@@ -107,6 +107,7 @@ if ! $quick; then
   fi
 
   counted "Docker" '[0-9]+' scripts/test-docker.sh
+  counted "Install on a server" '[0-9]+' scripts/test-install.sh
 fi
 
 printf '\n%d passed, %d failed, %d skipped\n' "$passed" "$failed" "$skipped"

@@ -443,3 +443,59 @@ fn what_a_report_names_can_not_become_a_command_of_its_own() {
         assert!(!fix.command.unwrap_or_default().contains("reboot"));
     }
 }
+
+/// A fact of a case that was recorded on a real engine.
+fn recorded(case: &str, check: CheckId) -> Data {
+    let file = root().join("cases").join(case).join("evidence.json");
+    let evidence: Evidence = serde_json::from_str(&fs::read_to_string(file).unwrap()).unwrap();
+    evidence.facts.into_iter().find(|it| it.check == check).unwrap().data.unwrap()
+}
+
+#[test]
+fn docker_without_root_has_its_rules_where_nobody_sees_them() {
+    for rootless in [false, true] {
+        let Data::Engine(mut engine) = recorded("container-stopped", CheckId::DockerEngine) else {
+            panic!()
+        };
+        engine.rootless = Some(rootless);
+        let server = Server::new(HERE).rules("nat-half").sane();
+        let server = server.listener(listening("rootlesskit"));
+        let server = server.with(CheckId::DockerEngine, Data::Engine(engine));
+        let found = of(&server.0, Code::DockerNatMissing);
+        assert_eq!(found.is_some(), !rootless, "{found:?}");
+    }
+}
+
+#[test]
+fn while_docker_starts_a_container_its_rules_come_and_go() {
+    let with = |case| {
+        let server = Server::new(HERE).rules("forward-drop-flushed").sane().docker();
+        server.with(CheckId::Container, recorded(case, CheckId::Container))
+    };
+    let diagnosis = diagnose(&with("container-restarting").0);
+    assert_eq!(diagnosis.verdict.unwrap().code, Code::ContainerRestarting);
+    assert_eq!(diagnosis.alternatives[0].code, Code::HostFirewallDrop);
+    assert_eq!(diagnosis.alternatives[0].confidence, Confidence::Possible);
+    let found = of(&with("container-unhealthy").0, Code::HostFirewallDrop);
+    assert_eq!(found.unwrap().confidence, Confidence::Certain);
+}
+
+#[test]
+fn a_witness_tells_a_way_back_from_a_firewall_before_the_server() {
+    let server = || {
+        let ways = |it: &mut Kernel| {
+            (it.rp_filter, it.more_tables) = (Some(1), Some(true));
+            it.interfaces[1].rp_filter = Some(1);
+            it.routes.retain(|way| way.bits > 0);
+            it.routes.push(way("0.0.0.0", 0, "wg0"));
+        };
+        Server::new(HERE).rules("empty").kernel(ways).listener(listening("sami-proxy"))
+    };
+    let others = |server: Server| {
+        let found = diagnose(&server.0);
+        assert_eq!(found.verdict.unwrap().code, Code::ReversePathFilter);
+        found.alternatives.into_iter().map(|it| it.code).collect::<Vec<_>>()
+    };
+    assert_eq!(others(server()), [Code::CloudFirewallSuspected]);
+    assert_eq!(others(server().witness(3)), []);
+}

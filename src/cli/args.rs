@@ -25,6 +25,10 @@ pub(super) const CONTAINER: &str = "container";
 pub(super) const PORT: &str = "port";
 pub(super) const WITNESS: &str = "witness";
 pub(super) const ONLINE: &str = "online";
+pub(super) const BUNDLE: &str = "bundle";
+pub(super) const PSEUDONYMS: &str = "pseudonyms";
+pub(super) const COMPARE: &str = "compare";
+pub(super) const WATCH: &str = "watch";
 pub(super) const PROXY: &str = "proxy";
 pub(super) const TARGET: &str = "target";
 pub(super) const LLM: &str = "llm";
@@ -230,6 +234,25 @@ fn doctor() -> Command {
                 .action(ArgAction::SetTrue)
                 .help("Ask public services, too, whether this network leads to the Internet"),
         )
+        .args(keeping())
+}
+
+/// What is made of a report besides.
+fn keeping() -> [Arg; 4] {
+    let one = |name: &'static str, value: &'static str| Arg::new(name).long(name).value_name(value);
+    [
+        one(BUNDLE, "FILE.zip").help("Write the report without secrets into one file to send"),
+        Arg::new(PSEUDONYMS)
+            .long(PSEUDONYMS)
+            .action(ArgAction::SetTrue)
+            .help("In the bundle: other addresses instead of public ones, the same for the same"),
+        one(COMPARE, "OLD.json").help("What has changed since an earlier --json"),
+        one(WATCH, "SECONDS")
+            .num_args(0..=1)
+            .require_equals(true)
+            .default_missing_value("30")
+            .help("Look again and again, and tell only what changes [default: 30]"),
+    ]
 }
 
 /// What every examining command takes.

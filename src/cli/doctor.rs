@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use super::args::{self, Flags};
-use super::{crew, examine, probe};
+use super::{beside, crew, examine, probe};
 use crate::diag::ask::Ask;
 use crate::diag::evidence::{Asked, Command, Evidence, Family, Role, Subject};
 use crate::net::knock::source_for;
@@ -52,7 +52,7 @@ const OF_SERVERS: [&str; 3] = [args::CONTAINER, args::PORT, args::WITNESS];
 
 /// 0 it works, 1 a problem, 2 bad usage, 3 it could not be told.
 pub(super) fn run(flags: Flags<'_>, words: &Words, look: Look) -> ExitCode {
-    examine::report(flags, args::DOCTOR, (words, look), || evidence(flags, words))
+    beside::run(flags, (words, look), || evidence(flags, words))
 }
 
 /// Measured now, or read from a saved report.

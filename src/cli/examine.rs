@@ -8,15 +8,16 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::args::{self, Flags};
+use super::beside::Beside;
 use super::progress::Progress;
 use super::{crew, exit, text_file};
 use crate::config::name_server;
 use crate::diag::ask::Ask;
-use crate::diag::diagnosis::State;
 use crate::diag::evidence::{Evidence, Family, Subject};
 use crate::diag::report::Report;
 use crate::diag::run::run as examine;
 use crate::net::resolve::NameServer;
+use crate::render::compare;
 use crate::render::human::{self, Detail};
 use crate::render::json;
 use crate::render::look::Look;
@@ -28,7 +29,7 @@ const LONGEST: Duration = Duration::from_secs(600);
 
 /// What is printed.
 #[derive(Debug, Clone, Copy)]
-enum Form {
+pub(super) enum Form {
     /// For a person.
     Human(Detail),
     /// For a program.
@@ -36,7 +37,7 @@ enum Form {
 }
 
 impl Form {
-    fn of(flags: Flags<'_>) -> Result<Self, String> {
+    pub(super) fn of(flags: Flags<'_>) -> Result<Self, String> {
         match (flags.has(args::JSON), flags.has(args::VERBOSE)) {
             (true, true) => Err("--json tells everything already; leave out --verbose".to_owned()),
             (true, false) => Ok(Self::Json),
@@ -51,11 +52,23 @@ impl Form {
 pub(super) fn report(
     flags: Flags<'_>,
     command: &str,
-    (words, look): (&Words, Look),
+    spoken: (&Words, Look),
     asked: impl FnOnce() -> Result<Vec<Evidence>, String>,
 ) -> ExitCode {
-    match Form::of(flags).and_then(|form| Ok((form, asked()?))) {
-        Ok((form, evidence)) => print(evidence, (form, command), words, look),
+    report_beside(flags, command, spoken, &Beside::default(), asked)
+}
+
+/// The same, and what is to be made of the report `beside`.
+pub(super) fn report_beside(
+    flags: Flags<'_>,
+    command: &str,
+    spoken: (&Words, Look),
+    beside: &Beside,
+    asked: impl FnOnce() -> Result<Vec<Evidence>, String>,
+) -> ExitCode {
+    let found = Form::of(flags).and_then(|form| Ok((form, asked()?)));
+    match found.and_then(|found| beside.suits(found.1.len()).map(|()| found)) {
+        Ok((form, evidence)) => print(evidence, (form, command), spoken, beside),
         Err(problem) => exit::line(problem, exit::USAGE),
     }
 }
@@ -63,24 +76,30 @@ pub(super) fn report(
 fn print(
     evidence: Vec<Evidence>,
     (form, command): (Form, &str),
-    words: &Words,
-    look: Look,
+    (words, look): (&Words, Look),
+    beside: &Beside,
 ) -> ExitCode {
     let reports: Vec<Report> = evidence.into_iter().map(Report::new).collect();
     let text = match (form, reports.as_slice()) {
-        (Form::Json, [one]) => format!("{:#}\n", json::document(one, command, words)),
+        (Form::Json, [one]) => {
+            let mut document = json::document(one, command, words);
+            if let Some(changes) = beside.changes(one) {
+                compare::put(&mut document, &changes, words);
+            }
+            format!("{document:#}\n")
+        }
         (Form::Json, all) => format!("{:#}\n", json::documents(all, command, words)),
-        (Form::Human(detail), [one]) => human::text(one, detail, words, look),
+        (Form::Human(detail), [one]) => {
+            human::text(one, detail, words, look) + &beside.section(one, words, look)
+        }
         (Form::Human(detail), all) => human::table(all, detail, words, look),
     };
     // A reader that has gone away, such as `head`, does not change what was found.
     let _gone = std::io::stdout().lock().write_all(text.as_bytes());
-    let worst = reports.iter().map(|report| report.diagnosis.state).max();
-    match worst {
-        Some(State::Ok | State::Degraded) => ExitCode::SUCCESS,
-        Some(State::Broken) => ExitCode::from(exit::PROBLEM),
-        Some(State::Inconclusive) | None => ExitCode::from(exit::INCONCLUSIVE),
+    if reports.iter().any(|report| !beside.keep(report, command, words)) {
+        return ExitCode::from(exit::USAGE);
     }
+    exit::state(reports.iter().map(|report| report.diagnosis.state).max())
 }
 
 /// The evidence in the report `file`, which no flag of `live` may stand beside.
@@ -89,12 +108,18 @@ pub(super) fn saved(file: &str, flags: Flags<'_>, live: &[&str]) -> Result<Vec<E
         let other = args::spelled(other);
         return Err(format!("--from diagnoses a saved report again: leave out {other}"));
     }
-    let text = text_file::read(file.as_ref()).map_err(|error| format!("--from {file}: {error}"))?;
+    read(args::FROM, file)
+}
+
+/// The evidence in the report `file` that `flag` names.
+pub(super) fn read(flag: &str, file: &str) -> Result<Vec<Evidence>, String> {
+    let flag = args::spelled(flag);
+    let text = text_file::read(file.as_ref()).map_err(|error| format!("{flag} {file}: {error}"))?;
     let document =
-        serde_json::from_str(&text).map_err(|error| format!("--from {file}: {error}"))?;
+        serde_json::from_str(&text).map_err(|error| format!("{flag} {file}: {error}"))?;
     json::evidence(&document)
         .filter(|all| !all.is_empty())
-        .ok_or_else(|| format!("--from {file}: this is no report of sami-proxy --json"))
+        .ok_or_else(|| format!("{flag} {file}: this is no report of sami-proxy --json"))
 }
 
 pub(super) fn family(flags: Flags<'_>) -> Result<Family, String> {

@@ -6,6 +6,7 @@ use std::fmt::Display;
 use std::process::ExitCode;
 
 use crate::config::ConfigError;
+use crate::diag::diagnosis::State;
 use crate::render::words::tame;
 
 /// A problem was found: not healthy.
@@ -48,6 +49,20 @@ pub(super) fn no_command() -> ExitCode {
 /// A wrong setting: one line.
 pub(super) fn config(error: &ConfigError) -> ExitCode {
     line(error, USAGE)
+}
+
+/// What a report comes to.
+pub(super) fn state(worst: Option<State>) -> ExitCode {
+    match worst {
+        Some(State::Ok | State::Degraded) => ExitCode::SUCCESS,
+        Some(State::Broken) => ExitCode::from(PROBLEM),
+        Some(State::Inconclusive) | None => ExitCode::from(INCONCLUSIVE),
+    }
+}
+
+/// One line that is no error.
+pub(super) fn note(text: impl Display) {
+    eprintln!("{}", tame(&text.to_string()));
 }
 
 /// One line and a code; what the user typed and we repeat makes no second one.

@@ -1,8 +1,11 @@
 //! Words in, exit code out: the only place with clap and standard output.
 
 mod args;
+mod beside;
+mod bundle;
 mod check_config;
 mod check_port;
+mod compare;
 mod crew;
 mod doctor;
 mod double_click;
@@ -22,6 +25,7 @@ mod system;
 mod systemd;
 mod telling;
 mod text_file;
+mod watch;
 #[cfg(windows)]
 mod windows_console;
 

@@ -178,6 +178,9 @@ pub struct Evidence {
     /// What was asked of the run.
     #[serde(default)]
     pub asked: Asked,
+    /// When the run began, in seconds since 1970; reports of older releases do not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<u64>,
     /// In the order of the plan; rules do not depend on it.
     pub facts: Vec<Fact>,
 }
@@ -188,7 +191,7 @@ pub type Found<'e, T> = (&'e Reference, &'e T);
 impl Evidence {
     /// Nothing is known yet.
     pub const fn new(subject: Subject, asked: Asked) -> Self {
-        Self { subject, asked, facts: Vec::new() }
+        Self { subject, asked, at: None, facts: Vec::new() }
     }
 
     /// What the facts of `check` have measured, in the order of the plan.

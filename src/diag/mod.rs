@@ -5,6 +5,7 @@
 //! is all of it for [`crate::render`].
 
 pub mod ask;
+pub mod changes;
 mod checks;
 pub mod code;
 pub mod diagnosis;
@@ -20,5 +21,6 @@ mod plan_host;
 pub mod report;
 mod report_host;
 pub mod run;
+pub mod scrub;
 pub mod settings;
 pub mod times;

@@ -1,7 +1,7 @@
 //! Does what the plan says: area by area, the steps of an area at the same time, one budget.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
@@ -26,6 +26,7 @@ pub async fn run(
 ) -> Evidence {
     let deadline = Instant::now() + budget;
     let mut evidence = ask.evidence();
+    evidence.at = SystemTime::now().duration_since(UNIX_EPOCH).ok().map(|it| it.as_secs());
     let ask = Arc::new(ask);
     for area in Area::of(&ask.asked) {
         begins(*area);

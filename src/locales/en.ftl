@@ -2313,3 +2313,62 @@ vpn-captures-route-long =
         route add ADDRESS mask 255.255.255.255 GATEWAY
     The route is gone after a restart, or with:
         route delete ADDRESS
+
+change-target = examined
+change-verdict = verdict
+change-warnings = warning
+change-check = check
+change-addresses = addresses of the proxy's name
+change-public-address = your address, as the proxy sees it
+change-server-addresses = addresses of the server
+change-gateways = gateway
+change-name-servers = name servers
+change-adapters = adapter
+change-vpns = VPN adapters
+change-system-proxy = proxy settings
+change-hosts-file = hosts file
+change-certificate-issuer = who signed the certificate
+change-distance = hop that answers
+change-container = container
+change-image = image
+change-container-started = container started
+change-published-ports = published ports
+change-docker-version = Docker
+change-dnat = port forwarding rule
+change-firewall-rules = firewall rule
+change-mtu = largest packet
+change-proxy-version = what answers
+change-reached = target
+change-provider = LLM service
+change-timing = time
+
+changes-since = what has changed since { $subject }
+changes-since-untold = what has changed since the saved report
+changes-other = the saved report is about { $other }, this one about { $proxy }
+changes-none = nothing that both reports have seen
+
+redacted-credentials = passwords and what carries them
+redacted-tokens = keys and tokens
+redacted-user-names = names of users
+redacted-home-paths = users in paths of home folders
+redacted-machine-names = names of this machine
+redacted-macs = hardware addresses
+redacted-identifiers = unique numbers
+redacted-variables = values of variables
+redacted-public-addresses = public addresses, replaced by others
+
+bundle-written = { $name } has the report without passwords and names. Look into it, then send it to who helps you.
+bundle-failed = { $name } was not written: { $why }
+bundle-not-clean = the report can't be freed of secrets
+bundle-redaction = What was replaced in evidence.json and report.txt, and how often:
+bundle-addresses-kept = public addresses: kept (--pseudonyms replaces them)
+bundle-verdict-differs = With the replaced addresses the verdict is another one than before; report.txt has that of the replaced ones.
+bundle-readme =
+    A report of sami-proxy doctor, made to be sent to somebody who helps.
+
+    report.txt      what is wrong, how that is known, what to do
+    evidence.json   everything that was measured; sami-proxy doctor --from evidence.json shows it again
+    redaction.txt   what was replaced, and how often
+
+    Passwords, tokens, names of users and of this machine, home folders, hardware addresses and values
+    of variables are not in it. Look through it before you send it.

@@ -2309,3 +2309,62 @@ vpn-captures-route-long =
         route add ADDRESS mask 255.255.255.255 GATEWAY
     После перезагрузки маршрут исчезнет, раньше его удаляет:
         route delete ADDRESS
+
+change-target = проверено
+change-verdict = вывод
+change-warnings = предупреждение
+change-check = проверка
+change-addresses = адреса имени прокси
+change-public-address = ваш адрес, каким его видит прокси
+change-server-addresses = адреса сервера
+change-gateways = шлюз
+change-name-servers = серверы имён
+change-adapters = сетевой адаптер
+change-vpns = адаптеры VPN
+change-system-proxy = настройки прокси
+change-hosts-file = файл hosts
+change-certificate-issuer = кто подписал сертификат
+change-distance = узел, который отвечает
+change-container = контейнер
+change-image = образ
+change-container-started = контейнер запущен
+change-published-ports = опубликованные порты
+change-docker-version = Docker
+change-dnat = правило проброса порта
+change-firewall-rules = правило брандмауэра
+change-mtu = наибольший пакет
+change-proxy-version = кто отвечает
+change-reached = цель
+change-provider = сервис LLM
+change-timing = время
+
+changes-since = что изменилось с { $subject }
+changes-since-untold = что изменилось после сохранённого отчёта
+changes-other = сохранённый отчёт — о { $other }, этот — о { $proxy }
+changes-none = ничего из того, что видно в обоих отчётах
+
+redacted-credentials = пароли и то, что их содержит
+redacted-tokens = ключи и токены
+redacted-user-names = имена пользователей
+redacted-home-paths = пользователи в путях домашних папок
+redacted-machine-names = имена этого компьютера
+redacted-macs = аппаратные адреса (MAC)
+redacted-identifiers = уникальные номера
+redacted-variables = значения переменных
+redacted-public-addresses = публичные адреса, заменены другими
+
+bundle-written = { $name }: отчёт без паролей и имён. Просмотрите его и отправьте тому, кто вам помогает.
+bundle-failed = Файл { $name } не записан: { $why }
+bundle-not-clean = из отчёта не удалось убрать секреты
+bundle-redaction = Что заменено в evidence.json и report.txt и сколько раз:
+bundle-addresses-kept = публичные адреса: оставлены (заменит --pseudonyms)
+bundle-verdict-differs = С заменёнными адресами вывод другой, чем был; в report.txt — вывод с заменёнными.
+bundle-readme =
+    Отчёт sami-proxy doctor, чтобы отправить тому, кто помогает.
+
+    report.txt      что не так, откуда это известно, что делать
+    evidence.json   всё, что измерено; sami-proxy doctor --from evidence.json покажет это снова
+    redaction.txt   что заменено и сколько раз
+
+    Паролей, токенов, имён пользователей и компьютера, домашних папок, аппаратных адресов и значений
+    переменных в нём нет. Просмотрите его, прежде чем отправлять.

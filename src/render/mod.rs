@@ -1,5 +1,7 @@
 //! Reports and causes → text. Pure. All words are those of [`words`].
 
+pub mod bundle;
+pub mod compare;
 pub mod human;
 pub mod json;
 pub mod look;

@@ -276,10 +276,14 @@ mod tests {
         ("provider", "Reach", "infer/content"),
         ("progress", "Area", "plan"),
         ("setting", "SettingOf", "fact/machine"),
+        ("change", "What", "changes/mod"),
+        ("redacted", "Kind", "scrub/mod"),
     ];
 
     /// How the messages begin that the code names as they are.
     const LITERALS: &[&str] = &[
+        "bundle-",
+        "changes-",
         "checks-",
         "ended-",
         "explain-",

@@ -580,6 +580,18 @@ pub const DOCKER_FAULTS: &[DockerFault] = &[
         concat!("iptables -t nat -F; docker restart sami-llm-proxy; ", without_docker_proxy!()),
         &[("iptables -t nat -S DOCKER", "DNAT"), ("iptables -t nat -S PREROUTING", "!-j DOCKER")],
     ),
+    // "nft flush ruleset", and then somebody starts the container anew.
+    fault(
+        "docker-chains-missing",
+        Code::DockerNatMissing,
+        "iptables -t nat -F; iptables -t nat -X DOCKER; ! docker restart sami-llm-proxy 2>/run/lab/said",
+        &[
+            ("cat /run/lab/said", "No chain/target/match by that name"),
+            (inspect!(".State.Error"), "No chain/target/match by that name"),
+            (inspect!(".State.Running"), "false"),
+        ],
+    )
+    .back("iptables -t nat -N DOCKER"),
     fault(
         "ip-forward-off",
         Code::IpForwardOff,
@@ -592,7 +604,7 @@ pub const DOCKER_FAULTS: &[DockerFault] = &[
     fault("docker-user-drop", Code::DockerUserDrop, "true", &[])
         .with(&[Deed::Rule(Vps, "filter DOCKER-USER", "-i eth0 -p tcp --dport 8080 -j DROP")])
         .seen(REACH, Shows::Silence),
-    fault("docker-user-rejects", Code::DockerUserDrop, "true", &[])
+    fault("docker-user-rejects", Code::PortRejected, "true", &[])
         .with(&[Deed::Rule(
             Vps,
             "filter DOCKER-USER",
@@ -646,7 +658,7 @@ pub const DOCKER_FAULTS: &[DockerFault] = &[
     fault("input-drop", Code::HostFirewallDrop, serve!("--network host"), &[])
         .with(&[Deed::Rule(Vps, "filter INPUT", "-p tcp --dport 8080 -j DROP")])
         .seen(REACH, Shows::Silence),
-    fault("input-rejects", Code::HostFirewallDrop, serve!("--network host"), &[])
+    fault("input-rejects", Code::PortRejected, serve!("--network host"), &[])
         .with(&[Deed::Rule(
             Vps,
             "filter INPUT",
@@ -890,6 +902,85 @@ pub const DOCKER_FAULTS: &[DockerFault] = &[
     )
     .via(PROXY6)
     .seen(Step::Https(PROXY6, "www.google.com"), OK),
+];
+
+/// Two troubles at once: the one whose mending comes first is the cause, and the other one stands
+/// beside it if it is one still when the first is mended.
+pub const DOCKER_PAIRS: &[(DockerFault, Option<Code>)] = &[
+    // Without Docker's rules the port would be one of those that ufw guards.
+    (
+        fault(
+            "stopped-beside-ufw",
+            Code::ContainerStopped,
+            "docker stop sami-llm-proxy; ufw allow 22/tcp; ufw --force enable",
+            &[("ufw status", "!8080")],
+        )
+        .needs(UFW)
+        .seen(REACH, Shows::Silence)
+        .back("ufw --force reset"),
+        None,
+    ),
+    (
+        fault(
+            "on-loopback-beside-ufw",
+            Code::PortPublishedLoopbackOnly,
+            concat!(serve!("-p 127.0.0.1:8080:8080"), "; ufw allow 22/tcp; ufw --force enable"),
+            &[("ufw status", "!8080")],
+        )
+        .needs(UFW)
+        .seen(REACH, Shows::Silence)
+        .back("ufw --force reset"),
+        None,
+    ),
+    // In the network of the host it guards it for good.
+    (
+        fault(
+            "stopped-in-the-hosts-network-and-ufw",
+            Code::ContainerStopped,
+            concat!(
+                serve!("--network host"),
+                "; docker stop sami-llm-proxy; ufw allow 22/tcp; ufw --force enable"
+            ),
+            &[("ufw status", "!8080")],
+        )
+        .needs(UFW)
+        .seen(REACH, Shows::Silence)
+        .back("ufw --force reset"),
+        Some(Code::HostFirewallDrop),
+    ),
+    (
+        fault("paused-and-dropped", Code::ContainerPaused, "docker pause sami-llm-proxy", &[])
+            .with(&[Deed::Rule(Vps, "filter DOCKER-USER", "-i eth0 -p tcp --dport 8080 -j DROP")])
+            .seen(REACH, Shows::Silence),
+        Some(Code::DockerUserDrop),
+    ),
+    (
+        fault(
+            "deaf-and-dropped",
+            Code::ListenerLoopbackOnly,
+            serve!("-p 8080:8080", "serve --listen 127.0.0.1:8080"),
+            &[(LISTENERS, "0100007F:1F90")],
+        )
+        .with(&[Deed::Rule(Vps, "filter FORWARD", "-i eth0 -p tcp --dport 8080 -j DROP")])
+        .seen(REACH, Shows::Silence),
+        Some(Code::HostFirewallDrop),
+    ),
+    (
+        fault(
+            "no-jump-and-no-way-out",
+            Code::DockerNatMissing,
+            "iptables -t nat -F PREROUTING",
+            &[("iptables -t nat -S PREROUTING", "!-j DOCKER")],
+        )
+        .with(&[Deed::Rule(
+            Vps,
+            "filter DOCKER-USER",
+            "-i docker0 -o eth0 -p tcp --dport 443 -j DROP",
+        )])
+        .seen(ASK, Shows::Answer(&["HTTP/1.1 504", "connection_timeout"]))
+        .control(PROXY_LIVES),
+        Some(Code::ContainerNoEgress),
+    ),
 ];
 
 /// What is other than README has it, and well: nothing of it may raise an alarm. The client is

@@ -2,6 +2,7 @@
 
 use super::deeds::Deed;
 use super::observe::{Shows, Step};
+use super::origin::Manner;
 use super::place::Place;
 use super::stub::Habit;
 use super::{PROXY, PROXY6};
@@ -47,6 +48,16 @@ pub const HEALTHY: &[Healthy] = &[
             ),
             Shows::Answer(&["HTTP/1.1 200"]),
         ),
+    // It is reached, and that is all we want of it.
+    healthy(
+        "target-wants-a-key",
+        &[Deed::Origin(Manner::Answers(
+            "401 Unauthorized",
+            "Content-Type: application/json\r\nWWW-Authenticate: Bearer\r\n",
+            "{\"error\":{\"type\":\"invalid_request_error\",\"message\":\"Missing bearer authentication\"}}",
+        ))],
+    )
+    .seen(GOOGLE, Shows::Answer(&["401 Unauthorized"])),
     // With `--ca FOLDER/authority.pem`.
     healthy(
         "tls-proxy",

@@ -43,6 +43,7 @@ pub mod docker;
 pub mod docker_faults;
 pub mod faults;
 pub mod healthy;
+pub mod look_alikes;
 pub mod observe;
 pub mod origin;
 pub mod place;

@@ -35,6 +35,14 @@ const UNREAD: &str = "exec format error";
 /// `EADDRINUSE`.
 const IN_USE: &str = "address already in use";
 
+/// What iptables says when Docker's own chains are gone.
+const NO_CHAIN: &str = "no chain/target";
+
+/// Whether Docker could not start it for want of its own chains.
+pub(super) fn lacks_chains(container: &Container) -> bool {
+    container.last().state != State::Running && says(container, NO_CHAIN)
+}
+
 /// Whether the end of its log, or Docker, says `text`.
 fn says(container: &Container, text: &str) -> bool {
     let errors =
@@ -45,7 +53,7 @@ fn says(container: &Container, text: &str) -> bool {
 
 /// Whether its end has a cause of which another rule knows.
 fn has_a_reason(container: &Container) -> bool {
-    [UNREAD, IN_USE].iter().any(|text| says(container, text))
+    [UNREAD, IN_USE, NO_CHAIN].iter().any(|text| says(container, text))
 }
 
 /// Nobody answers on Docker's socket.

@@ -12,6 +12,7 @@ mod entry;
 mod filter;
 mod machine;
 mod names;
+mod nat;
 mod outward;
 mod packets;
 mod published;
@@ -175,7 +176,7 @@ pub const RULES: &[(Code, Rule)] = &[
     (Code::MemoryShort, outward::memory_short),
     (Code::OpenProxy, outward::open_proxy),
     (Code::ClientAddressHidden, outward::client_address_hidden),
-    (Code::DockerNatMissing, packets::docker_nat_missing),
+    (Code::DockerNatMissing, nat::docker_nat_missing),
     (Code::IpForwardOff, packets::ip_forward_off),
     (Code::DockerUserDrop, packets::docker_user_drop),
     (Code::HostFirewallDrop, packets::host_firewall_drop),

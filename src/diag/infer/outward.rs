@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use super::docker::about;
+use super::nat::keeps_in_as_well;
 use super::published::leads_to_a_listener;
 use super::{Confidence, Suspect, suspect};
 use crate::diag::code::Code;
@@ -45,7 +46,7 @@ pub(super) fn container_no_egress(evidence: &Evidence) -> Option<Suspect> {
     let roads = [egress.route_v4, egress.route_v6];
     let no_road = !roads.contains(&Some(true)) && egress.route_v4 == Some(false);
     let tried = !egress.inside.is_empty();
-    if opens(&egress.inside) || !(tried || no_road) {
+    if opens(&egress.inside) || !(tried || no_road) || keeps_in_as_well(evidence) {
         return None;
     }
     let outside = opens(&egress.outside);
@@ -82,7 +83,11 @@ pub(super) fn container_dns_broken(evidence: &Evidence) -> Option<Suspect> {
     if answered || own || has_parent(evidence) {
         return None;
     }
-    let confidence = if opens(&egress.inside) { Confidence::Certain } else { Confidence::Likely };
+    let gets_out = opens(&egress.inside);
+    if !gets_out && keeps_in_as_well(evidence) {
+        return None;
+    }
+    let confidence = if gets_out { Confidence::Certain } else { Confidence::Likely };
     let found = suspect(Code::ContainerDnsBroken, confidence, [reference]);
     let server = egress.nameservers.first().map(|it| it.ip);
     Some(found.with("container", &egress.container).with_some("server", server))

@@ -2,36 +2,38 @@
 
 use std::net::IpAddr;
 
-use super::{Confidence, Suspect, suspect};
+use super::{Confidence, Suspect, nat, suspect};
 use crate::diag::code::Code;
 use crate::diag::evidence::{Evidence, Found, is_public};
 use crate::diag::fact::{
     Backend, CheckId, HostListener, Kernel, Layer, Listeners, Outcome, OwnAddresses, PacketFilter,
-    Provider, Reference, Verdict, Witness,
+    Provider, Reference, Witness,
 };
 use crate::diag::packets::matches::Truth;
 use crate::diag::packets::walk::{ANYBODY, Course, Fate, Packet, Spot, World};
 
 /// Processes that hold a port for Docker.
-const OF_DOCKER: [&str; 3] = ["docker-proxy", "dockerd", "rootlesskit"];
+pub(super) const OF_DOCKER: [&str; 3] = ["docker-proxy", "dockerd", "rootlesskit"];
 /// Ours; the kernel keeps 15 characters of a name.
 const OURS: [&str; 1] = ["sami-proxy"];
 /// A client that knocks does so again within three seconds (RFC 6298 §2).
 const LONG_ENOUGH_MS: u64 = 3000;
 
 /// What the rules do with the clients of the port.
-struct View<'e> {
-    world: World<'e>,
-    because: [&'e Reference; 2],
+pub(super) struct View<'e> {
+    pub(super) world: World<'e>,
+    pub(super) because: [&'e Reference; 2],
     port: u16,
     /// Somebody of the Internet.
-    anybody: (Packet, Course),
+    pub(super) anybody: (Packet, Course),
     /// The one who asks, when that is known.
     visitor: Option<(Packet, Course)>,
+    /// How sure it may be at most that a rule is what is wrong; `None` when it is not.
+    most: Option<Confidence>,
 }
 
 impl<'e> View<'e> {
-    fn new(evidence: &'e Evidence) -> Option<Self> {
+    pub(super) fn new(evidence: &'e Evidence) -> Option<Self> {
         let (of_filter, filter) = evidence.one::<PacketFilter>(CheckId::PacketFilter)?;
         let (of_kernel, kernel) = evidence.one::<Kernel>(CheckId::KernelSettings)?;
         let (world, port) = (World { filter, kernel }, evidence.subject.port);
@@ -48,23 +50,22 @@ impl<'e> View<'e> {
         let [v4, v6] = ANYBODY;
         let anybody = if wanted.is_some_and(|ip| ip.is_ipv6()) { v6 } else { v4 };
         let client = ignored(evidence).or(filter.visitor).filter(|ip| !ip.is_loopback());
-        Some(Self {
-            world,
-            because: [of_filter, of_kernel],
-            port,
-            anybody: walk(anybody)?,
-            visitor: client.and_then(walk),
-        })
+        let anybody = walk(anybody)?;
+        let because = [of_filter, of_kernel];
+        let most = nat::most_sure(evidence, world, &anybody);
+        Some(Self { world, because, port, anybody, visitor: client.and_then(walk), most })
     }
 
     /// When what stops everybody stops the one who asks as well; else only perhaps.
-    fn sure(&self) -> Confidence {
+    fn sure(&self) -> Option<Confidence> {
         let passes = self.visitor.as_ref().is_some_and(|(_, it)| it.fate == Fate::Accepted);
-        match (passes, self.world.is_complete()) {
-            (true, _) => Confidence::Possible,
-            (false, true) => Confidence::Certain,
-            (false, false) => Confidence::Likely,
-        }
+        let sure = if passes { Confidence::Possible } else { self.read() };
+        self.most.map(|most| most.min(sure))
+    }
+
+    /// As sure as what was read of the rules lets be.
+    pub(super) fn read(&self) -> Confidence {
+        if self.world.is_complete() { Confidence::Certain } else { Confidence::Likely }
     }
 
     fn found(&self, code: Code, confidence: Confidence) -> Suspect {
@@ -150,41 +151,17 @@ fn ignored(evidence: &Evidence) -> Option<IpAddr> {
     knocks.find(|it| it.answers == 0 && it.resets == 0).map(|it| it.source)
 }
 
-fn listeners(evidence: &Evidence) -> Option<Found<'_, Listeners>> {
+pub(super) fn listeners(evidence: &Evidence) -> Option<Found<'_, Listeners>> {
     evidence.one(CheckId::HostListeners)
 }
 
 /// Who listens where a client could come.
-fn outside(listeners: &Listeners) -> impl Iterator<Item = &HostListener> {
+pub(super) fn outside(listeners: &Listeners) -> impl Iterator<Item = &HostListener> {
     listeners.on_port.iter().filter(|it| !it.address.ip().to_canonical().is_loopback())
 }
 
-fn is_named(listener: &HostListener, names: &[&str]) -> bool {
+pub(super) fn is_named(listener: &HostListener, names: &[&str]) -> bool {
     listener.name.as_deref().is_some_and(|name| names.contains(&name))
-}
-
-/// Docker holds the port, and its rules do not lead there.
-pub(super) fn docker_nat_missing(evidence: &Evidence) -> Option<Suspect> {
-    let view = View::new(evidence)?;
-    let (of_listeners, listeners) = listeners(evidence)?;
-    let (packet, _) = &view.anybody;
-    let held = |it: &&HostListener| {
-        let ip = it.address.ip().to_canonical();
-        is_named(it, &OF_DOCKER) && (ip.is_unspecified() || ip == packet.destination)
-    };
-    let holder = outside(listeners).find(held)?;
-    (view.world.is_led_elsewhere(packet.clone()) == Truth::No).then_some(())?;
-    let tables = view.world.filter.tables.iter();
-    let rules = tables.flat_map(|it| &it.chains).flat_map(|it| &it.rules);
-    let port = view.port.to_string();
-    let half = rules.into_iter().any(|rule| {
-        matches!(rule.verdict, Verdict::Dnat(_))
-            && rule.matches.iter().any(|it| !it.not && it.values.contains(&port))
-    });
-    let sure = if view.world.is_complete() { Confidence::Certain } else { Confidence::Likely };
-    let because = view.because.into_iter().chain([of_listeners]);
-    let found = suspect(Code::DockerNatMissing, sure, because).with("port", &view.port);
-    Some(found.with("half", &half).with_some("other", holder.name.as_ref()))
 }
 
 /// A container has the port, and the kernel does not forward.
@@ -211,23 +188,23 @@ fn dropped(view: &View<'_>) -> Option<(Spot, bool)> {
 pub(super) fn docker_user_drop(evidence: &Evidence) -> Option<Suspect> {
     let view = View::new(evidence)?;
     let (spot, below) = dropped(&view)?;
-    below.then(|| view.blame(view.found(Code::DockerUserDrop, view.sure()), &spot, &view.anybody.1))
+    let found = view.found(Code::DockerUserDrop, view.sure()?);
+    below.then(|| view.blame(found, &spot, &view.anybody.1))
 }
 
 /// Any other rule, or a policy.
 pub(super) fn host_firewall_drop(evidence: &Evidence) -> Option<Suspect> {
     let view = View::new(evidence)?;
     let (spot, below) = dropped(&view)?;
-    (!below).then(|| {
-        view.blame(view.found(Code::HostFirewallDrop, view.sure()), &spot, &view.anybody.1)
-    })
+    let found = view.found(Code::HostFirewallDrop, view.sure()?);
+    (!below).then(|| view.blame(found, &spot, &view.anybody.1))
 }
 
 /// A rule says no.
 pub(super) fn rejected(evidence: &Evidence) -> Option<Suspect> {
     let view = View::new(evidence)?;
     let Fate::Rejected(spot, with) = &view.anybody.1.fate else { return None };
-    let found = view.found(Code::PortRejected, view.sure()).with("with", with);
+    let found = view.found(Code::PortRejected, view.sure()?).with("with", with);
     Some(view.blame(found, spot, &view.anybody.1))
 }
 
@@ -237,8 +214,8 @@ pub(super) fn client_banned(evidence: &Evidence) -> Option<Suspect> {
     let (packet, course) = view.visitor.as_ref()?;
     let (Fate::Dropped(spot) | Fate::Rejected(spot, _)) = &course.fate else { return None };
     (view.anybody.1.fate == Fate::Accepted).then_some(())?;
-    let sure = if view.world.is_complete() { Confidence::Certain } else { Confidence::Likely };
-    let found = view.found(Code::ClientBanned, sure).with("client", &packet.source);
+    let found =
+        view.found(Code::ClientBanned, view.most?.min(view.read())).with("client", &packet.source);
     let jail = spot.chain.strip_prefix("f2b-");
     let crowdsec = (spot.chain.contains("crowdsec") || spot.text.contains("crowdsec"))
         .then_some(packet.source);
@@ -289,8 +266,12 @@ pub(super) fn reverse_path_filter(evidence: &Evidence) -> Option<Suspect> {
         } else {
             Confidence::Likely
         };
-        let found = suspect(Code::ReversePathFilter, sure, [reference])
-            .or(Code::CloudFirewallSuspected, "separate-witness");
+        let found = suspect(Code::ReversePathFilter, sure, [reference]);
+        let found = match evidence.one::<Witness>(CheckId::Witness) {
+            Some((witness, it)) if it.total > 0 => found.and(witness),
+            _ if sure == Confidence::Certain => found,
+            _ => found.or(Code::CloudFirewallSuspected, "separate-witness"),
+        };
         let found = found.with("client", &client).with("interface", &front.name);
         found.with_some("other", back).with("port", &evidence.subject.port)
     })

@@ -20,7 +20,7 @@ fn running(evidence: &Evidence) -> Option<Found<'_, Container>> {
 }
 
 /// The same, when Docker leads ports to it.
-fn bridged(evidence: &Evidence) -> Option<Found<'_, Container>> {
+pub(super) fn bridged(evidence: &Evidence) -> Option<Found<'_, Container>> {
     running(evidence).filter(|(_, it)| {
         let mode = it.network_mode.as_str();
         mode != "host" && mode != "none" && !mode.starts_with("container:")
@@ -28,7 +28,7 @@ fn bridged(evidence: &Evidence) -> Option<Found<'_, Container>> {
 }
 
 /// What the port of the server that is asked about leads to.
-fn here(container: &Container, port: u16) -> Vec<Binding> {
+pub(super) fn here(container: &Container, port: u16) -> Vec<Binding> {
     container.ports.iter().filter(|it| it.port == Some(port)).copied().collect()
 }
 

@@ -117,7 +117,7 @@ fn of_word(word: &str) -> (String, usize) {
     if is_scheme(word) {
         return (word.to_owned(), 1);
     }
-    let quotes = ['"', '\'', '{', '}', '(', ')', ',', ';'];
+    let quotes = ['"', '\'', '{', '}', '(', ')', ',', ';', ':'];
     if let Some((name, value)) = word.split_once(['=', ':']) {
         let name_only = name.trim_matches(quotes).to_ascii_lowercase();
         if TELLING.iter().any(|it| name_only.ends_with(it)) {
@@ -197,6 +197,7 @@ mod tests {
             ("password=hunter2 ok", "password=… ok"),
             ("{\"api_key\": \"sk-abc\"}", "{\"api_key\"=… …"),
             ("got sk-proj-abc.def", "got …"),
+            ("on endpoint x (0123456789abcdef0123456789abcdef): no", "on endpoint x … no"),
             (
                 "exec /usr/local/bin/sami-proxy: exec format error",
                 "exec /usr/local/bin/sami-proxy: exec format error",

@@ -54,10 +54,12 @@ fn adapter(found: Interface) -> Adapter {
         v4.chain(it.ipv6.iter().map(|ip| IpAddr::V6(*ip))).collect()
     });
     let up = match found.oper_state {
-        OperState::Up => Some(true),
         OperState::Down | OperState::NotPresent | OperState::LowerLayerDown => Some(false),
-        // Tunnels on Linux do not say; the switch is all there is.
-        OperState::Unknown | OperState::Testing | OperState::Dormant => Some(found.is_up()),
+        // Tunnels on Linux do not say, and /sys may tell of another network's adapter of that name:
+        // who is switched off is down.
+        OperState::Up | OperState::Unknown | OperState::Testing | OperState::Dormant => {
+            Some(found.is_up())
+        }
     };
     Adapter {
         addresses: v4.chain(v6).collect(),
