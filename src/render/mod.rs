@@ -1,5 +1,6 @@
 //! Reports and causes → text. Pure. All words are those of [`words`].
 
+mod ends;
 pub mod human;
 pub mod json;
 pub mod look;
