@@ -21,4 +21,6 @@ mod report_host;
 pub mod run;
 pub mod server;
 pub mod settings;
+pub mod ssh;
 pub mod times;
+pub mod token;
