@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::args::{self, Flags};
 use super::progress::Progress;
-use super::{crew, exit, text_file};
+use super::{crew, doctor, exit, text_file};
 use crate::diag::ask::Ask;
 use crate::diag::diagnosis::State;
 use crate::diag::evidence::{Evidence, Family, Subject};
@@ -52,23 +52,36 @@ pub(super) fn report(
     (words, look): (&Words, Look),
     asked: impl FnOnce() -> Result<Vec<Evidence>, String>,
 ) -> ExitCode {
+    let tokens = command == args::DOCTOR && flags.has(args::TOKEN);
     match Form::of(flags).and_then(|form| Ok((form, asked()?))) {
-        Ok((form, evidence)) => print(evidence, (form, command), words, look),
+        Ok((form, evidence)) => {
+            let reports: Vec<Report> = evidence.into_iter().map(Report::new).collect();
+            let token = reports.first().filter(|_| tokens).map(doctor::token_of);
+            print(&reports, token.as_deref(), (form, command), (words, look))
+        }
         Err(problem) => exit::line(problem, exit::USAGE),
     }
 }
 
 fn print(
-    evidence: Vec<Evidence>,
+    reports: &[Report],
+    token: Option<&str>,
     (form, command): (Form, &str),
-    words: &Words,
-    look: Look,
+    (words, look): (&Words, Look),
 ) -> ExitCode {
-    let reports: Vec<Report> = evidence.into_iter().map(Report::new).collect();
-    let text = match (form, reports.as_slice()) {
-        (Form::Json, [one]) => format!("{:#}\n", json::document(one, command, words)),
+    let text = match (form, reports) {
+        (Form::Json, [one]) => {
+            let mut document = json::document(one, command, words);
+            if let (Some(token), Some(fields)) = (token, document.as_object_mut()) {
+                fields.insert("token".to_owned(), token.into());
+            }
+            format!("{document:#}\n")
+        }
         (Form::Json, all) => format!("{:#}\n", json::documents(all, command, words)),
-        (Form::Human(detail), [one]) => human::text(one, detail, words, look),
+        (Form::Human(detail), [one]) => {
+            let report = human::text(one, detail, words, look);
+            report + &token.map_or_else(String::new, |it| human::token(it, one, words))
+        }
         (Form::Human(detail), all) => human::table(all, detail, words, look),
     };
     // A reader that has gone away, such as `head`, does not change what was found.

@@ -2334,6 +2334,7 @@ vpn-captures-route-long =
 
 joint-kept-away = the server watched for { $seconds } s and saw no packet for port { $port }: the hosting keeps them out
 joint-command = on the server: { $subject }; then here: sami-proxy doctor { $proxy } --with TOKEN
+joint-token = The token of this server; on your own computer: sami-proxy doctor ADDRESS:{ $port } --with TOKEN
 joint-old-token = the server as it is now
 joint-old-token-why = its token is old, it was made { $span } ago
 joint-old-token-unlock = on the server again: { $subject }

@@ -77,6 +77,12 @@ pub fn table(reports: &[Report], detail: Detail, words: &Words, look: Look) -> S
     out
 }
 
+/// What a server's report ends with, when its token was asked for.
+pub fn token(token: &str, report: &Report, words: &Words) -> String {
+    let port = report.evidence.subject.port.to_string();
+    format!("\n{}\n\n{token}\n", words.text("joint-token", &[("port", Arg::Text(&port))]))
+}
+
 /// How many columns `text` takes: all our letters are one wide.
 pub(super) fn length(text: &str) -> usize {
     text.chars().count()

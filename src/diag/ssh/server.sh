@@ -5,8 +5,6 @@ silence() { echo "sami-proxy-ssh: $1"; exit 0; }
 
 port=$1
 set -- doctor --role host --json --port "$1" --witness "$2" --timeout "$3"
-PATH=$PATH:/usr/local/bin:/usr/local/sbin:/usr/sbin:/sbin
-
 root=
 as=
 if [ "$(id -u)" = 0 ]; then
