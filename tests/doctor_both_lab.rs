@@ -40,8 +40,11 @@ fn doctor(lab: &Lab) -> Value {
     let script = format!(
         "#!/bin/sh\nwhile [ \"$1\" != -- ]; do shift; done\nshift 2\n\
          export SSH_CONNECTION='10.1.0.2 50000 {VPS} 22' PATH={}:$PATH\n\
+         export DOCKER_HOST=unix:///{}\n\
          exec nsenter --net={} \"$@\"\n",
         folder.display(),
+        // No path of a socket is so long: what Docker runs on this machine is not the lab's.
+        "x".repeat(200),
         lab.network(Place::Vps)
     );
     fs::write(&ssh, script).unwrap();
