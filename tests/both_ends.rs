@@ -347,7 +347,7 @@ fn digest(findings: &[(&str, &str)], seen: Option<Seen<'_>>) -> Digest {
 fn by_token(client: &str, digest: Digest) -> Evidence {
     let mut all = case(client);
     all.asked.command = Command::Doctor;
-    let server = Server::new(By::Token, Heard::Digest(digest));
+    let server = Server::new(By::Token, Heard::Digest(Box::new(digest)));
     all.server = Some(Box::new(Server { age_s: Some(90), ..server }));
     all
 }

@@ -153,8 +153,12 @@ fn client(flags: Flags<'_>, proxy: Option<&str>) -> Result<(Ask, Duration), Stri
         }
         (None, Some(text)) => {
             let digest = token::read(text).map_err(|flaw| format!("--with: {flaw}"))?;
+            if digest.port != ask.subject.port {
+                let port = digest.port;
+                return Err(format!("--with: the server looked at port {port}, not at that one"));
+            }
             let age_s = now().checked_sub(digest.when);
-            let told = Server::new(By::Token, Heard::Digest(digest));
+            let told = Server::new(By::Token, Heard::Digest(Box::new(digest)));
             ask.told = Some(Server { age_s, ..told });
             Ok((ask, budget))
         }

@@ -43,7 +43,7 @@ pub enum Heard {
     /// Everything that it has measured.
     Evidence(Box<Evidence>),
     /// What a token holds.
-    Digest(Digest),
+    Digest(Box<Digest>),
     /// Nothing, and why.
     Nothing(Silence),
 }

@@ -24,6 +24,7 @@ const VERSION: u8 = 1;
 const CHECK_BYTES: usize = 4;
 /// A longer value of an argument is left out: half a name would be a wrong one.
 const LONGEST_VALUE: usize = 64;
+const LONGEST_VERSION: usize = 16;
 const MOST_KNOCKS: usize = 6;
 const MOST_ADDRESSES: usize = 3;
 
@@ -52,14 +53,13 @@ impl Digest {
     pub fn new(evidence: &Evidence, diagnosis: &Diagnosis, when: u64) -> Self {
         let witness = evidence.one::<Witness>(CheckId::Witness).map(|(_, it)| it.clone());
         let own = evidence.one::<OwnAddresses>(CheckId::PublicAddress);
-        let others = diagnosis.alternatives.iter().filter_map(|it| {
-            // What only looks alike was not found.
-            it.separate_by.is_none().then(|| Finding {
-                code: it.code.word().to_owned(),
-                confidence: it.confidence.word().to_owned(),
-                warning: false,
-                arguments: Vec::new(),
-            })
+        // What only looks alike was not found.
+        let others = diagnosis.alternatives.iter().filter(|it| it.separate_by.is_none());
+        let others = others.map(|it| Finding {
+            code: it.code.word().to_owned(),
+            confidence: it.confidence.word().to_owned(),
+            warning: false,
+            arguments: Vec::new(),
         });
         let verdict = diagnosis.verdict.iter().map(finding);
         Self {
@@ -88,7 +88,10 @@ pub fn write(digest: &Digest) -> String {
     let mut bytes = vec![VERSION, role(digest.role)];
     bytes.extend(digest.port.to_be_bytes());
     bytes.extend(u32::try_from(digest.when).unwrap_or(u32::MAX).to_be_bytes());
-    text(&mut bytes, &digest.version);
+    text(
+        &mut bytes,
+        Some(digest.version.as_str()).filter(|it| it.len() <= LONGEST_VERSION).unwrap_or(""),
+    );
     addresses(&mut bytes, &digest.addresses);
     witness(&mut bytes, digest.witness.as_ref());
     for finding in &digest.findings {
@@ -179,7 +182,9 @@ fn addresses(bytes: &mut Vec<u8>, own: &OwnAddresses) {
     for some in [&own.public, &own.private] {
         let some = some.get(..MOST_ADDRESSES).unwrap_or(some);
         bytes.push(u8::try_from(some.len()).unwrap_or(0));
-        some.iter().for_each(|ip| address(bytes, *ip));
+        for ip in some {
+            address(bytes, *ip);
+        }
     }
 }
 
@@ -197,7 +202,9 @@ fn witness(bytes: &mut Vec<u8>, witness: Option<&Witness>) {
     bytes.push(u8::try_from(knocks.len()).unwrap_or(0));
     for it in knocks {
         address(bytes, it.source);
-        [it.syns, it.answers, it.resets].into_iter().for_each(|count| number(bytes, count));
+        for count in [it.syns, it.answers, it.resets] {
+            number(bytes, count);
+        }
     }
 }
 
@@ -268,17 +275,23 @@ impl Bytes<'_> {
         };
         let (public, private) = (self.addresses()?, self.addresses()?);
         let addresses = OwnAddresses { public, private, provider, ..OwnAddresses::default() };
-        let witness = self.witness()?;
+        let witness = match self.one()? {
+            0 => None,
+            kind => Some(self.witness(kind)?),
+        };
         let mut findings = Vec::new();
         while !self.0.is_empty() {
-            findings.extend(self.finding()?);
+            let (code, finding) = self.finding()?;
+            // A later version may know more codes.
+            let known = Code::ALL.iter().find(|known| short(known.word()) == code);
+            let code = known.map(|it| it.word().to_owned());
+            findings.extend(code.map(|code| Finding { code, ..finding }));
         }
         Some(Digest { role, port, when, version, findings, witness, addresses })
     }
 
-    fn witness(&mut self) -> Option<Option<Witness>> {
-        let blind = match self.one()? {
-            0 => return Some(None),
+    fn witness(&mut self, kind: u8) -> Option<Witness> {
+        let blind = match kind {
             1 => None,
             2 => Some(Blind::NoPermission),
             3 => Some(Blind::NotLinux),
@@ -287,7 +300,7 @@ impl Bytes<'_> {
         };
         let (ms, total) = (u64::from(self.number()?) * 100, self.number()?.into());
         let knocks = (0..self.one()?).map(|_| self.knocks()).collect::<Option<_>>()?;
-        Some(Some(Witness { ms, blind, knocks, total }))
+        Some(Witness { ms, blind, knocks, total })
     }
 
     fn knocks(&mut self) -> Option<Knocks> {
@@ -297,23 +310,18 @@ impl Bytes<'_> {
         Some(Knocks { source, syns, answers, resets })
     }
 
-    /// The inner one is `None` for a code that this version does not know.
-    fn finding(&mut self) -> Option<Option<Finding>> {
+    /// The number of its code, and the rest.
+    fn finding(&mut self) -> Option<(u16, Finding)> {
         let (code, flags, count) = (self.number()?, self.one()?, self.one()?);
-        let code = Code::ALL.iter().find(|known| short(known.word()) == code);
-        let confidence = Confidence::ALL.get(usize::from(flags & 3))?;
+        let confidence = Confidence::ALL.get(usize::from(flags & 3))?.word().to_owned();
         let mut arguments = Vec::new();
         for _ in 0..count {
             let (name, value) = (self.one()?, self.text()?);
             let name = NAMES.get(usize::from(name));
             arguments.extend(name.map(|name| ((*name).to_owned(), value)));
         }
-        Some(code.map(|code| Finding {
-            code: code.word().to_owned(),
-            confidence: confidence.word().to_owned(),
-            warning: flags & 4 != 0,
-            arguments,
-        }))
+        let warning = flags & 4 != 0;
+        Some((code, Finding { code: String::new(), confidence, warning, arguments }))
     }
 }
 
@@ -423,6 +431,40 @@ mod tests {
             let flaw = read(&token).err();
             prop_assert!(matches!(flaw, None | Some(Flaw::Version)), "{flaw:?}");
         }
+    }
+
+    #[test]
+    fn what_is_before_the_findings_fits_whatever_it_is() {
+        let ip = std::net::IpAddr::from([0xfd; 16]);
+        let knock = Knocks { source: ip, syns: 70_000, answers: 1, resets: 1 };
+        let witness = Witness { ms: u64::MAX, blind: None, knocks: vec![knock; 64], total: 9 };
+        let addresses =
+            OwnAddresses { public: vec![ip; 9], private: vec![ip; 9], ..OwnAddresses::default() };
+        let digest = Digest {
+            role: Role::Host,
+            port: 1,
+            when: u64::MAX,
+            version: "9".repeat(200),
+            findings: vec![
+                Finding {
+                    code: "container-stopped".into(),
+                    confidence: "certain".into(),
+                    warning: false,
+                    arguments: vec![
+                        ("container".into(), "c".repeat(65)),
+                        ("port".into(), "80".into())
+                    ],
+                };
+                40
+            ],
+            witness: Some(witness),
+            addresses,
+        };
+        let token = write(&digest);
+        assert!(token.len() <= LONGEST, "{}", token.len());
+        // A name that is too long is left out, not cut.
+        let first = read(&token).unwrap().findings[0].clone();
+        assert_eq!(first.arguments, [("port".to_owned(), "80".to_owned())]);
     }
 
     #[test]

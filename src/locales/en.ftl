@@ -2332,7 +2332,7 @@ vpn-captures-route-long =
 
 ### Both ends
 
-joint-kept-away = the server watched for { $seconds } s and saw no packet for port { $port }: the hosting keeps them out
+joint-kept-away = the server watched for { $seconds } s and saw no packet to port { $port }: most likely the hosting's firewall drops them
 joint-command = on the server: { $subject }; then here: sami-proxy doctor { $proxy } --with TOKEN
 joint-token = The token of this server; on your own computer: sami-proxy doctor ADDRESS:{ $port } --with TOKEN
 joint-old-token = the server as it is now

@@ -2328,7 +2328,7 @@ vpn-captures-route-long =
 
 ### Обе стороны
 
-joint-kept-away = сервер смотрел { $seconds } с и не видел ни одного пакета на порт { $port }: их не пропускает хостинг
+joint-kept-away = сервер смотрел { $seconds } с и не видел ни одного пакета на порт { $port }: скорее всего, их не пропускает хостинг
 joint-command = на сервере: { $subject }; затем здесь: sami-proxy doctor { $proxy } --with TOKEN
 joint-token = Токен этого сервера; на своём компьютере: sami-proxy doctor ADDRESS:{ $port } --with TOKEN
 joint-old-token = каков сервер сейчас

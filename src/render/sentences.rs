@@ -150,7 +150,6 @@ pub(super) fn not_checked(report: &Report, words: &Words) -> Vec<NotChecked> {
         return not_seen_from_the_server(report, words);
     }
     match (report.diagnosis.state, command) {
-        (State::Ok | State::Degraded, Command::Probe | Command::Doctor) => {}
         (State::Ok | State::Degraded, Command::CheckPort) => all.push(NotChecked {
             what: about("not-checked-beyond"),
             why: about("not-checked-beyond-why"),
@@ -159,7 +158,8 @@ pub(super) fn not_checked(report: &Report, words: &Words) -> Vec<NotChecked> {
         (State::Broken | State::Inconclusive, _) if report.evidence.server.is_none() => {
             all.push(ends::unseen(report, words));
         }
-        (State::Broken | State::Inconclusive, _) => {}
+        (State::Broken | State::Inconclusive, _)
+        | (State::Ok | State::Degraded, Command::Probe | Command::Doctor) => {}
     }
     let server = report.evidence.server.as_deref();
     all.extend(server.and_then(|it| ends::unheard(it, report, words)));

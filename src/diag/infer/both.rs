@@ -185,15 +185,13 @@ impl<'e> Ends<'e> {
         let well = here.iter().any(|it| it.code == Code::Ok);
         let answered = client.journeys().any(|(_, it)| it.trips.iter().any(|t| t.answer.is_some()));
         let beyond = well && answered;
-        there.retain(|it| match it.code {
-            // All is well only when the client says so as well; and who may not look at Docker has
-            // not looked: that is no cause.
-            Code::Ok | Code::DockerNoPermission => false,
-            // The client knows whether it knocked; below.
-            Code::CloudFirewallSuspected => false,
-            code if ON_THE_WAY.contains(&code) => !proven,
-            code if OUTWARD.contains(&code) => !beyond,
-            _ => true,
+        there.retain(|it| {
+            let code = it.code;
+            // All is well only when the client says so as well; who may not look at Docker has not
+            // looked, which is no cause; and whether anybody knocked the client knows, below.
+            let unsaid = [Code::Ok, Code::DockerNoPermission, Code::CloudFirewallSuspected];
+            let passed = proven && ON_THE_WAY.contains(&code);
+            !(unsaid.contains(&code) || passed || (beyond && OUTWARD.contains(&code)))
         });
         let Some(server) = self.server.evidence() else { return };
         let (listens, passes) =
