@@ -57,6 +57,9 @@ have dockerd || apt docker.io >/dev/null || true
 apt ufw nftables >/dev/null || true
 have docker || apt docker-cli >/dev/null || true
 
+# a server that the doctor logs in to
+[ -x /usr/sbin/sshd ] && have ssh || apt openssh-server openssh-client >/dev/null || true
+
 step "format" cargo fmt --check
 step "lints" cargo clippy --locked --all-targets -- -D warnings
 counted "Rust tests" '[0-9]+' cargo test --locked --no-fail-fast

@@ -29,6 +29,9 @@ pub(super) const BUNDLE: &str = "bundle";
 pub(super) const PSEUDONYMS: &str = "pseudonyms";
 pub(super) const COMPARE: &str = "compare";
 pub(super) const WATCH: &str = "watch";
+pub(super) const SSH: &str = "ssh";
+pub(super) const TOKEN: &str = "token";
+pub(super) const WITH: &str = "with";
 pub(super) const PROXY: &str = "proxy";
 pub(super) const TARGET: &str = "target";
 pub(super) const LLM: &str = "llm";
@@ -227,6 +230,14 @@ fn doctor() -> Command {
         .arg(
             one(WITNESS, "SECONDS", "On the server, as root: count who knocks at the port meanwhile")
                 .allow_hyphen_values(true),
+        )
+        .arg(one(SSH, "USER@HOST[:PORT]", "Ask the proxy's server, too, with the system's ssh and its keys"))
+        .arg(one(WITH, "TOKEN", "What `doctor --token` has printed on the server"))
+        .arg(
+            Arg::new(TOKEN)
+                .long(TOKEN)
+                .action(ArgAction::SetTrue)
+                .help("On the server: print what was found as a token for --with, too"),
         )
         .arg(
             Arg::new(ONLINE)

@@ -1,22 +1,25 @@
-//! What a doctor makes of a report besides printing it: a bundle, a comparison.
+//! What a doctor makes of a report besides printing it: a bundle, a comparison, a token.
 
 use std::process::ExitCode;
+
+use serde_json::Value;
 
 use super::args::{self, Flags};
 use super::bundle::Bundle;
 use super::compare::Old;
-use super::{examine, exit, watch};
-use crate::diag::changes::Change;
+use super::{doctor, examine, exit, watch};
 use crate::diag::evidence::Evidence;
 use crate::diag::report::Report;
 use crate::render::look::Look;
 use crate::render::words::Words;
+use crate::render::{compare, human};
 
 /// What was asked for.
 #[derive(Default)]
 pub(super) struct Beside {
     bundle: Option<Bundle>,
     old: Option<Old>,
+    token: bool,
 }
 
 /// Prints what `measure` finds, once or again and again.
@@ -44,7 +47,8 @@ pub(super) fn run(
 
 impl Beside {
     fn of(flags: Flags<'_>) -> Result<Self, String> {
-        Ok(Self { bundle: Bundle::of(flags)?, old: Old::of(flags)? })
+        let token = flags.has(args::TOKEN);
+        Ok(Self { bundle: Bundle::of(flags)?, old: Old::of(flags)?, token })
     }
 
     /// Whether so many reports can be had together with what was asked for.
@@ -61,12 +65,23 @@ impl Beside {
     /// What stands below a report for people.
     pub(super) fn section(&self, report: &Report, words: &Words, look: Look) -> String {
         let section = |old: &Old| old.section(&report.evidence, words, look);
-        self.old.as_ref().map(section).unwrap_or_default()
+        let changes = self.old.as_ref().map(section).unwrap_or_default();
+        let token = self.token(report).map(|it| human::token(&it, report, words));
+        changes + &token.unwrap_or_default()
     }
 
-    /// What has changed since the saved report; `None` when there is none.
-    pub(super) fn changes(&self, report: &Report) -> Option<Vec<Change>> {
-        self.old.as_ref().map(|old| old.changes(&report.evidence))
+    /// The same, into the document for programs.
+    pub(super) fn complete(&self, document: &mut Value, report: &Report, words: &Words) {
+        if let Some(old) = &self.old {
+            compare::put(document, &old.changes(&report.evidence), words);
+        }
+        if let (Some(token), Some(fields)) = (self.token(report), document.as_object_mut()) {
+            fields.insert("token".to_owned(), token.into());
+        }
+    }
+
+    fn token(&self, report: &Report) -> Option<String> {
+        self.token.then(|| doctor::token_of(report))
     }
 
     /// Writes the bundle; false when that failed.

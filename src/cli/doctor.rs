@@ -6,18 +6,24 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::args::{self, Flags};
 use super::{beside, crew, examine, probe};
 use crate::diag::ask::Ask;
 use crate::diag::evidence::{Asked, Command, Evidence, Family, Role, Subject};
+use crate::diag::report::Report;
+use crate::diag::server::{By, Digest, Heard, Server};
+use crate::diag::ssh::Shell;
+use crate::diag::token;
 use crate::net::knock::source_for;
 use crate::render::look::Look;
 use crate::render::words::Words;
 
 /// Docker is looked at twice, and names and connections are tried from inside the container.
 const ON_SERVER: Duration = Duration::from_secs(20);
+/// The server counts for ten seconds who knocks, and looks around before and after.
+const BOTH_ENDS: Duration = Duration::from_secs(30);
 const LONGEST_WITNESS: u64 = 300;
 /// README's.
 const PORT: u16 = 8080;
@@ -33,7 +39,7 @@ const VARIABLES: [&str; 5] =
 const PUBLIC: [&str; 2] = ["https://1.1.1.1/dns-query", "https://8.8.8.8/dns-query"];
 
 /// What has no sense on a server.
-const OF_CLIENTS: [&str; 11] = [
+const OF_CLIENTS: [&str; 13] = [
     args::DNS,
     args::IPV4,
     args::IPV6,
@@ -45,20 +51,30 @@ const OF_CLIENTS: [&str; 11] = [
     args::PIN,
     args::USER,
     args::ONLINE,
+    args::SSH,
+    args::WITH,
 ];
 
+/// What has no sense with a saved report, besides.
+const OF_DOCTORS: [&str; 4] = [args::ONLINE, args::ROLE, args::SSH, args::WITH];
+
 /// What has no sense for who uses a proxy.
-const OF_SERVERS: [&str; 3] = [args::CONTAINER, args::PORT, args::WITNESS];
+const OF_SERVERS: [&str; 4] = [args::CONTAINER, args::PORT, args::WITNESS, args::TOKEN];
 
 /// 0 it works, 1 a problem, 2 bad usage, 3 it could not be told.
 pub(super) fn run(flags: Flags<'_>, words: &Words, look: Look) -> ExitCode {
     beside::run(flags, (words, look), || evidence(flags, words))
 }
 
+/// The token of a server's report.
+pub(super) fn token_of(report: &Report) -> String {
+    token::write(&Digest::new(&report.evidence, &report.diagnosis, now()))
+}
+
 /// Measured now, or read from a saved report.
 fn evidence(flags: Flags<'_>, words: &Words) -> Result<Vec<Evidence>, String> {
     if let Some(file) = flags.one(args::FROM) {
-        let live = [&probe::LIVE[..], &[args::ONLINE, args::ROLE], &OF_SERVERS[..]].concat();
+        let live = [&probe::LIVE[..], &OF_DOCTORS[..], &OF_SERVERS[..]].concat();
         return examine::saved(file, flags, &live);
     }
     let (ask, budget) = match role(flags)? {
@@ -134,7 +150,27 @@ fn client(flags: Flags<'_>, proxy: Option<&str>) -> Result<(Ask, Duration), Stri
     if ask.asked.online && ask.name_servers.is_empty() {
         ask = ask.comparing(examine::name_servers(flags, &PUBLIC)?);
     }
-    Ok((ask, budget))
+    match (flags.one(args::SSH), flags.one(args::WITH)) {
+        (Some(_), Some(_)) => Err("--ssh asks the server itself: leave out --with".to_owned()),
+        (Some(text), None) => {
+            let shell = Shell::parse(text);
+            ask.ssh = Some(shell.map_err(|why| format!("--ssh {}: {why}", text.escape_debug()))?);
+            let longer = if flags.is_given(args::TIMEOUT) { budget } else { budget.max(BOTH_ENDS) };
+            Ok((ask, longer))
+        }
+        (None, Some(text)) => {
+            let digest = token::read(text).map_err(|flaw| format!("--with: {flaw}"))?;
+            if digest.port != ask.subject.port {
+                let port = digest.port;
+                return Err(format!("--with: the server looked at port {port}, not at that one"));
+            }
+            let age_s = now().checked_sub(digest.when);
+            let told = Server::new(By::Token, Heard::Digest(Box::new(digest)));
+            ask.told = Some(Server { age_s, ..told });
+            Ok((ask, budget))
+        }
+        (None, None) => Ok((ask, budget)),
+    }
 }
 
 fn server(flags: Flags<'_>, role: Role) -> Result<(Ask, Duration), String> {
@@ -151,6 +187,11 @@ fn server(flags: Flags<'_>, role: Role) -> Result<(Ask, Duration), String> {
     let asked = Asked { command: Command::Doctor, role, container, witness_s, ..Asked::default() };
     let subject = Subject { host: own_address().to_string(), port, family: Family::Any };
     Ok((Ask { asked, ..Ask::port(subject) }, examine::budget(flags, budget)?))
+}
+
+/// Seconds since 1970.
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
 fn witness(flags: Flags<'_>) -> Result<Option<u64>, String> {

@@ -17,7 +17,6 @@ use crate::diag::evidence::{Evidence, Family, Subject};
 use crate::diag::report::Report;
 use crate::diag::run::run as examine;
 use crate::net::resolve::NameServer;
-use crate::render::compare;
 use crate::render::human::{self, Detail};
 use crate::render::json;
 use crate::render::look::Look;
@@ -83,9 +82,7 @@ fn print(
     let text = match (form, reports.as_slice()) {
         (Form::Json, [one]) => {
             let mut document = json::document(one, command, words);
-            if let Some(changes) = beside.changes(one) {
-                compare::put(&mut document, &changes, words);
-            }
+            beside.complete(&mut document, one, words);
             format!("{document:#}\n")
         }
         (Form::Json, all) => format!("{:#}\n", json::documents(all, command, words)),

@@ -22,5 +22,8 @@ pub mod report;
 mod report_host;
 pub mod run;
 pub mod scrub;
+pub mod server;
 pub mod settings;
+pub mod ssh;
 pub mod times;
+pub mod token;

@@ -11,6 +11,9 @@ use super::infer::{Reach, reach};
 use super::plan::Area;
 use super::report_host;
 
+/// The version of the form in which a report is saved.
+pub const SCHEMA: u32 = 1;
+
 /// A report.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Report {
@@ -99,7 +102,7 @@ impl Report {
 
     /// Whether only the administrator may see some of what was to be seen.
     pub fn is_kept_from_us(&self) -> bool {
-        let of = &self.evidence;
+        let of = self.evidence.of_server().unwrap_or(&self.evidence);
         let mut facts = of.facts.iter();
         let skipped = facts.any(|fact| fact.status == Status::Skipped(Skip::NotPermitted));
         let mut filters = of.all::<PacketFilter>(CheckId::PacketFilter);
@@ -110,7 +113,10 @@ impl Report {
         let egress = of.egress().is_some_and(|(_, it)| forbidden(it.unseen));
         let witness = of.one::<Witness>(CheckId::Witness);
         let blind = witness.is_some_and(|(_, it)| it.blind == Some(Blind::NoPermission));
-        skipped || filters.any(unread) || container || egress || blind
+        // Alone, a server calls that its trouble.
+        let engine = self.evidence.of_server().and_then(Evidence::engine);
+        let engine = engine.is_some_and(|(_, it)| it.reach == super::fact::Reach::Forbidden);
+        skipped || filters.any(unread) || container || egress || blind || engine
     }
 
     /// Whether time or patience ended before everything was asked.
@@ -274,6 +280,12 @@ fn stretch(segment: Segment, evidence: &Evidence, diagnosis: &Diagnosis) -> Stre
         }
         Some((until, by)) if segment <= until => (Health::Ok, by),
         _ => (Health::Unknown, Vec::new()),
+    };
+    // What does not answer to the client may look well on the server.
+    let seen = evidence.of_server().map(|server| report_host::seen(segment, server));
+    let (health, by) = match seen {
+        Some((Health::Ok, by)) if health == Health::Unknown => (Health::Ok, by),
+        _ => (health, by),
     };
     Stretch { segment, health, by }
 }

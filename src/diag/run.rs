@@ -12,6 +12,7 @@ use super::checks::{Context, Measured, measure};
 use super::evidence::Evidence;
 use super::fact::{Fact, Reference, Skip, Status};
 use super::plan::{Area, Step, steps};
+use super::ssh::Asking;
 
 /// A check ends by itself at the deadline; this is for one that does not.
 const GRACE: Duration = Duration::from_millis(300);
@@ -27,6 +28,8 @@ pub async fn run(
     let deadline = Instant::now() + budget;
     let mut evidence = ask.evidence();
     evidence.at = SystemTime::now().duration_since(UNIX_EPOCH).ok().map(|it| it.as_secs());
+    let of = (ask.subject.port, deadline);
+    let mut server = ask.ssh.as_ref().map(|it| Asking::begin(it, of.0, of.1, stop.clone()));
     let ask = Arc::new(ask);
     for area in Area::of(&ask.asked) {
         begins(*area);
@@ -39,6 +42,13 @@ pub async fn run(
         };
         let planned = steps(*area, &evidence);
         evidence.facts.extend(run_area(planned, evidence.facts.len(), &context).await);
+        // As soon as its address is known.
+        if let (Some(server), Some(port)) = (&mut server, evidence.candidates().first()) {
+            server.knock_at(*port);
+        }
+    }
+    if let Some(server) = server {
+        evidence.server = Some(Box::new(server.end().await));
     }
     evidence
 }

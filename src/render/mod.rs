@@ -2,6 +2,7 @@
 
 pub mod bundle;
 pub mod compare;
+mod ends;
 pub mod human;
 pub mod json;
 pub mod look;

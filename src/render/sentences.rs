@@ -2,15 +2,15 @@
 
 use serde::Serialize;
 
-use super::machine;
 use super::server::{
     contained, engined, filtered, kernel, listened, measured, owned, reached_out, witnessed,
 };
 use super::through::{applied, healthy, idled, journeyed, streamed, transferred, tried};
 use super::words::{Arg, Lang, Words};
-use crate::diag::code::Code;
+use super::{ends, machine};
+use crate::diag::code::{Code, Severity};
 use crate::diag::diagnosis::State;
-use crate::diag::evidence::{Command, Role, Subject};
+use crate::diag::evidence::{Command, Evidence, Role, Subject};
 use crate::diag::fact::{
     Addresses, Attempt, CheckId, Connects, Data, Fact, Hello, Journey, Outcome, Route, Speaks,
     Status, Witness,
@@ -88,6 +88,10 @@ pub(super) fn cause(report: &Report, suspect: &Suspect, words: &Words) -> String
             all.insert(0, ("count", Number(sites.saturating_sub(1))));
             words.text(if sites > 1 { "ok-through-many" } else { "ok-through" }, &all)
         }
+        // It was proved by both ends, not only suspected by one.
+        (Code::CloudFirewallSuspected, _) if suspect.severity == Severity::Problem => {
+            words.text("joint-kept-away", &all)
+        }
         (Code::Ok, Command::CheckPort) if untold => words.text("ok-untold", &all),
         _ => words.summary(suspect.code, &all),
     };
@@ -97,7 +101,7 @@ pub(super) fn cause(report: &Report, suspect: &Suspect, words: &Words) -> String
 }
 
 /// So many seconds in the largest unit that they fill.
-fn span(seconds: u64, words: &Words) -> String {
+pub(super) fn span(seconds: u64, words: &Words) -> String {
     let (id, unit) = match seconds {
         0..=119 => ("span-seconds", 1),
         120..=7_199 => ("span-minutes", 60),
@@ -146,17 +150,21 @@ pub(super) fn not_checked(report: &Report, words: &Words) -> Vec<NotChecked> {
         return not_seen_from_the_server(report, words);
     }
     match (report.diagnosis.state, command) {
-        (State::Ok | State::Degraded, Command::Probe | Command::Doctor) => {}
         (State::Ok | State::Degraded, Command::CheckPort) => all.push(NotChecked {
             what: about("not-checked-beyond"),
             why: about("not-checked-beyond-why"),
             unlock: about("not-checked-beyond-unlock"),
         }),
-        (State::Broken | State::Inconclusive, _) => all.push(NotChecked {
-            what: about("not-checked-server"),
-            why: about("not-checked-server-why"),
-            unlock: about("not-checked-server-unlock"),
-        }),
+        (State::Broken | State::Inconclusive, _) if report.evidence.server.is_none() => {
+            all.push(ends::unseen(report, words));
+        }
+        (State::Broken | State::Inconclusive, _)
+        | (State::Ok | State::Degraded, Command::Probe | Command::Doctor) => {}
+    }
+    let server = report.evidence.server.as_deref();
+    all.extend(server.and_then(|it| ends::unheard(it, report, words)));
+    if report.evidence.of_server().is_some() {
+        all.extend(kept_from_us(report, words));
     }
     all.extend(cut_short(report, words));
     all
@@ -165,14 +173,7 @@ pub(super) fn not_checked(report: &Report, words: &Words) -> Vec<NotChecked> {
 /// What a server's own report does not tell.
 fn not_seen_from_the_server(report: &Report, words: &Words) -> Vec<NotChecked> {
     let about = |id| about(id, &report.evidence.subject, words);
-    let mut all = Vec::new();
-    if report.is_kept_from_us() {
-        all.push(NotChecked {
-            what: about("not-checked-root"),
-            why: about("not-checked-root-why"),
-            unlock: about("not-checked-root-unlock"),
-        });
-    }
+    let mut all: Vec<NotChecked> = kept_from_us(report, words).into_iter().collect();
     match report.evidence.asked.role {
         Role::Container => all.push(NotChecked {
             what: about("not-checked-server"),
@@ -192,6 +193,16 @@ fn not_seen_from_the_server(report: &Report, words: &Words) -> Vec<NotChecked> {
     }
     all.extend(cut_short(report, words));
     all
+}
+
+/// What only the administrator of the server may see.
+fn kept_from_us(report: &Report, words: &Words) -> Option<NotChecked> {
+    let about = |id| about(id, &report.evidence.subject, words);
+    report.is_kept_from_us().then(|| NotChecked {
+        what: about("not-checked-root"),
+        why: about("not-checked-root-why"),
+        unlock: about("not-checked-root-unlock"),
+    })
 }
 
 /// What there was no time for.
@@ -214,17 +225,17 @@ fn who(hello: &Hello, words: &Words) -> String {
     }
 }
 
-/// What a check found, in a sentence.
-pub(super) fn summary(fact: &Fact, report: &Report, words: &Words) -> String {
+/// What a check found, in a sentence; `end` is the evidence that the fact belongs to.
+pub(super) fn summary(fact: &Fact, end: &Evidence, words: &Words) -> String {
     if let Status::Skipped(why) = fact.status {
         return words.text("fact-skipped", &[("why", Text(&named("skip", why, words)))]);
     }
     match &fact.data {
         None => words.text("fact-empty", &[]),
-        Some(Data::Addresses(it)) => resolved(fact, it, report, words),
+        Some(Data::Addresses(it)) => resolved(fact, it, end, words),
         Some(Data::Route(it)) => routed(it, words),
         Some(Data::Connects(it)) if fact.check == CheckId::TcpConnect => {
-            connected(fact, it, report, words)
+            connected(fact, it, end, words)
         }
         Some(Data::Connects(it)) => siblings(it, words),
         Some(Data::Ladder(it)) => match it.answers_from {
@@ -253,10 +264,10 @@ pub(super) fn summary(fact: &Fact, report: &Report, words: &Words) -> String {
         Some(Data::Journey(it)) => journeyed(fact, it, words),
         Some(Data::Client(it)) => applied(it, words),
         Some(Data::Engine(it)) => engined(it, words),
-        Some(Data::Containers(it)) => contained(it.all, report, words),
+        Some(Data::Containers(it)) => contained(it.all, end, words),
         Some(Data::Egress(it)) => reached_out(it, words),
         Some(Data::Resources(it)) => measured(it, words),
-        Some(Data::PacketFilter(it)) => filtered(it, report, words),
+        Some(Data::PacketFilter(it)) => filtered(it, end, words),
         Some(Data::Listeners(it)) => listened(it, words),
         Some(Data::Kernel(it)) => kernel(it, words),
         Some(Data::OwnAddresses(it)) => owned(it, words),
@@ -268,8 +279,8 @@ pub(super) fn summary(fact: &Fact, report: &Report, words: &Words) -> String {
     }
 }
 
-fn resolved(fact: &Fact, found: &Addresses, report: &Report, words: &Words) -> String {
-    let subject = ("subject", Text(&report.evidence.subject.host));
+fn resolved(fact: &Fact, found: &Addresses, evidence: &Evidence, words: &Words) -> String {
+    let subject = ("subject", Text(&evidence.subject.host));
     let text = if let Some(failure) = found.failure {
         let (failure, ms) = (named("failure", failure, words), ms(found.elapsed_us, words));
         let all = [subject, ("failure", Text(&failure)), ("ms", Text(&ms))];
@@ -294,7 +305,7 @@ fn routed(route: &Route, words: &Words) -> String {
     }
 }
 
-fn connected(fact: &Fact, connects: &Connects, report: &Report, words: &Words) -> String {
+fn connected(fact: &Fact, connects: &Connects, end: &Evidence, words: &Words) -> String {
     let attempts = &connects.attempts;
     let Some(told) = attempts.iter().find(|it| it.outcome == Outcome::Open).or(attempts.last())
     else {
@@ -302,9 +313,9 @@ fn connected(fact: &Fact, connects: &Connects, report: &Report, words: &Words) -
     };
     let same: Vec<_> = attempts.iter().filter(|it| it.outcome == told.outcome).collect();
     let longest = same.iter().map(|it| it.elapsed_us).max().unwrap_or_default();
-    let primary = report.evidence.primary().is_some_and(|it| it == told.address);
+    let primary = end.primary().is_some_and(|it| it == told.address);
     let answers = matches!(told.outcome, Outcome::Open | Outcome::Refused);
-    let times = round_trips(&report.evidence).filter(|_| primary && answers);
+    let times = round_trips(end).filter(|_| primary && answers);
     let took = ms(times.map_or(longest, |it| it.median_us), words);
     let outcome = named("outcome", told.outcome, words);
     let mut all = vec![

@@ -137,6 +137,9 @@ pub const MEASURED: &[&str] = &[
     "rate",
     // free, of a disk or of memory
     "megabytes",
+    // a hosting, and where its firewall is
+    "provider",
+    "console",
 ];
 
 /// `text` without anything that a terminal obeys: control characters, and those that turn the
@@ -278,6 +281,9 @@ mod tests {
         ("setting", "SettingOf", "fact/machine"),
         ("change", "What", "changes/mod"),
         ("redacted", "Kind", "scrub/mod"),
+        // What is missing of the server, and what would bring it.
+        ("silence", "Silence", "server"),
+        ("unheard", "Silence", "server"),
     ];
 
     /// How the messages begin that the code names as they are.
@@ -290,6 +296,7 @@ mod tests {
         "fact-",
         "far-",
         "fix-",
+        "joint-",
         "label-",
         "llm-",
         "not-checked-",

@@ -273,6 +273,11 @@ impl Lab {
         self.site(place).command(words)
     }
 
+    /// A path that `nsenter --net` takes for the network of a place.
+    pub fn network(&self, place: Place) -> String {
+        self.site(place).path()
+    }
+
     /// `sami-proxy` with these arguments, as the client runs it.
     pub fn program(&self, arguments: &[&str]) -> Output {
         self.on(Place::Client, || process::run(arguments))

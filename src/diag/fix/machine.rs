@@ -94,4 +94,5 @@ pub(super) const ONLY: &[(&str, &[&str])] = &[
     ("fix-except-in-the-antivirus", &["antivirus"]),
     ("fix-ask-the-administrator", &["gateway"]),
     ("fix-end-the-debugger", &["debugger"]),
+    ("fix-open-the-port-there", &["provider"]),
 ];

@@ -4,9 +4,11 @@
 
 mod answer;
 mod beyond;
+mod both;
 mod certificate;
 mod client;
 mod content;
+mod digest;
 mod docker;
 mod entry;
 mod filter;
@@ -27,6 +29,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 
 pub use content::{Reach, reach};
+pub use digest::NAMES;
 pub use packets::{knock, own_knock};
 pub use published::leads_to_a_listener;
 
@@ -47,6 +50,9 @@ pub enum Confidence {
 }
 
 impl Confidence {
+    /// Every one, the least sure first.
+    pub const ALL: [Self; 3] = [Self::Possible, Self::Likely, Self::Certain];
+
     /// As JSON has it.
     pub const fn word(self) -> &'static str {
         match self {
@@ -76,8 +82,8 @@ pub struct Suspect {
     pub code: Code,
     /// How sure.
     pub confidence: Confidence,
-    /// How bad it is here: as bad as its code, or less. A provider of a whole table that does not
-    /// serve us is no broken proxy.
+    /// How bad it is here, mostly as bad as its code. A provider of a whole table that does not serve
+    /// us is no broken proxy; a firewall that was suspected is a problem when the other end proves it.
     pub severity: Severity,
     /// The facts that speak for it.
     pub because: Vec<Reference>,
@@ -194,8 +200,17 @@ pub const RULES: &[(Code, Rule)] = &[
     (Code::VpnCapturesRoute, client::vpn_captures_route),
 ];
 
-/// All suspects.
+/// All suspects: those of this end, of the other end alone, and of both together.
 pub fn infer(evidence: &Evidence) -> Vec<Suspect> {
+    let here = alone(evidence);
+    match &evidence.server {
+        Some(server) => both::joined(here, evidence, server),
+        None => here,
+    }
+}
+
+/// What one end says by itself.
+fn alone(evidence: &Evidence) -> Vec<Suspect> {
     RULES.iter().filter_map(|(_, rule)| rule(evidence)).collect()
 }
 
