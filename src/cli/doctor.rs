@@ -141,7 +141,9 @@ fn server(flags: Flags<'_>, role: Role) -> Result<(Ask, Duration), String> {
     let witness_s = witness(flags)?;
     let budget = ON_SERVER + Duration::from_secs(witness_s.unwrap_or_default());
     let container = flags.one(args::CONTAINER).map(str::to_owned);
-    let asked = Asked { command: Command::Doctor, role, container, witness_s, ..Asked::default() };
+    let port_given = flags.is_given(args::PORT);
+    let command = Command::Doctor;
+    let asked = Asked { command, role, container, port_given, witness_s, ..Asked::default() };
     let subject = Subject { host: own_address().to_string(), port, family: Family::Any };
     Ok((Ask { asked, ..Ask::port(subject) }, examine::budget(flags, budget)?))
 }

@@ -15,7 +15,7 @@ pub mod infer;
 pub mod llm;
 pub mod packets;
 pub mod plan;
-mod plan_host;
+pub mod plan_host;
 pub mod report;
 mod report_host;
 pub mod run;

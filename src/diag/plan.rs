@@ -74,7 +74,9 @@ impl Area {
             | CheckId::KernelSettings
             | CheckId::PublicAddress
             | CheckId::Witness => Self::Server,
-            CheckId::ContainerEgress | CheckId::ServerResources => Self::Inside,
+            CheckId::ContainerEgress | CheckId::ContainerInside | CheckId::ServerResources => {
+                Self::Inside
+            }
         }
     }
 
@@ -238,6 +240,7 @@ const fn need(check: CheckId) -> Need {
         | CheckId::DockerEngine
         | CheckId::Container
         | CheckId::ContainerEgress
+        | CheckId::ContainerInside
         | CheckId::ServerResources
         | CheckId::PacketFilter
         | CheckId::HostListeners

@@ -181,6 +181,7 @@ pub fn health(fact: &Fact) -> Health {
             | CheckId::DockerEngine
             | CheckId::Container
             | CheckId::ContainerEgress
+            | CheckId::ContainerInside
             | CheckId::ServerResources,
             _,
         ) => Health::Bad,

@@ -4,7 +4,8 @@ use serde::Serialize;
 
 use super::machine;
 use super::server::{
-    contained, engined, filtered, kernel, listened, measured, owned, reached_out, witnessed,
+    contained, engined, filtered, kernel, listened, looked_around, measured, owned, reached_out,
+    witnessed,
 };
 use super::through::{applied, healthy, idled, journeyed, streamed, transferred, tried};
 use super::words::{Arg, Lang, Words};
@@ -12,14 +13,19 @@ use crate::diag::code::Code;
 use crate::diag::diagnosis::State;
 use crate::diag::evidence::{Command, Role, Subject};
 use crate::diag::fact::{
-    Addresses, Attempt, CheckId, Connects, Data, Fact, Hello, Journey, Outcome, Route, Speaks,
-    Status, Witness,
+    Addresses, Attempt, CheckId, Connects, Data, Fact, Hello, Inside, Journey, Outcome, Route,
+    Speaks, Status, Witness,
 };
+use crate::diag::fix::is_plain;
 use crate::diag::infer::Suspect;
+use crate::diag::plan_host::NAME;
 use crate::diag::report::Report;
 use crate::diag::times::round_trips;
 
 use Arg::{Number, Text};
+
+/// In our image.
+const PROGRAM: &str = "/usr/local/bin/sami-proxy";
 
 /// A text that needs nothing but the subject.
 pub(super) fn about(id: &str, subject: &Subject, words: &Words) -> String {
@@ -77,11 +83,19 @@ pub(super) fn cause(report: &Report, suspect: &Suspect, words: &Words) -> String
     }
     let untold = hello.is_none_or(|it| it.speaks.is_none());
     let reached = reached(report);
-    let sites = count(reached.len());
+    let (sites, role) = (count(reached.len()), report.evidence.asked.role);
     let first = reached.first().copied().unwrap_or_default();
     let text = match (suspect.code, report.evidence.asked.command) {
-        (Code::Ok, Command::Doctor) if report.evidence.asked.role != Role::Client => {
-            words.text("ok-server", &all)
+        (Code::Ok, Command::Doctor) if role == Role::Host => words.text("ok-server", &all),
+        (Code::Ok, Command::Doctor) if role == Role::Container => {
+            let inside = suspect.arguments.get("inside").map_or("", String::as_str);
+            all.retain(|(name, _)| *name != "port");
+            all.push(("port", Text(inside)));
+            words.text("ok-container", &all)
+        }
+        // Of the server nothing is known there.
+        (Code::ContainerNoEgress, Command::Doctor) if role == Role::Container => {
+            words.text("fact-container-no-way", &all)
         }
         (Code::Ok, Command::Probe | Command::Doctor) if !reached.is_empty() => {
             all.insert(0, ("target", Text(first)));
@@ -173,13 +187,15 @@ fn not_seen_from_the_server(report: &Report, words: &Words) -> Vec<NotChecked> {
             unlock: about("not-checked-root-unlock"),
         });
     }
-    match report.evidence.asked.role {
-        Role::Container => all.push(NotChecked {
-            what: about("not-checked-server"),
-            why: about("not-checked-server-why"),
-            unlock: about("not-checked-server-unlock"),
-        }),
-        Role::Client | Role::Host => {}
+    if report.evidence.asked.role == Role::Container {
+        let from = source_of_the_program(report);
+        all.push(NotChecked {
+            what: about("not-checked-host"),
+            why: about("not-checked-host-why"),
+            unlock: words.text("not-checked-host-unlock", &[("subject", Text(&from))]),
+        });
+        all.extend(cut_short(report, words));
+        return all;
     }
     let witness = report.evidence.one::<Witness>(CheckId::Witness);
     // Who was knocked at knows that nothing in front of it keeps everybody away.
@@ -192,6 +208,16 @@ fn not_seen_from_the_server(report: &Report, words: &Words) -> Vec<NotChecked> {
     }
     all.extend(cut_short(report, words));
     all
+}
+
+/// Where `docker cp` gets this program on the server: it has no libraries there, either.
+fn source_of_the_program(report: &Report) -> String {
+    let inside = report.evidence.one::<Inside>(CheckId::ContainerInside).map(|(_, it)| it);
+    let named = report.evidence.asked.container.as_ref();
+    let container = named.or_else(|| inside?.id.as_ref()).map_or(NAME, String::as_str);
+    let program = inside.and_then(|it| it.program.as_deref()).filter(|it| is_plain(it));
+    let container = if is_plain(container) { container } else { NAME };
+    format!("{container}:{}", program.unwrap_or(PROGRAM))
 }
 
 /// What there was no time for.
@@ -255,6 +281,7 @@ pub(super) fn summary(fact: &Fact, report: &Report, words: &Words) -> String {
         Some(Data::Engine(it)) => engined(it, words),
         Some(Data::Containers(it)) => contained(it.all, report, words),
         Some(Data::Egress(it)) => reached_out(it, words),
+        Some(Data::Inside(it)) => looked_around(it, words),
         Some(Data::Resources(it)) => measured(it, words),
         Some(Data::PacketFilter(it)) => filtered(it, report, words),
         Some(Data::Listeners(it)) => listened(it, words),

@@ -63,6 +63,7 @@ pub(super) async fn measure(step: &Step, context: &Context) -> Measured {
         (CheckId::DockerEngine, _) => host::engine(context).await,
         (CheckId::Container, _) => host::containers(context).await,
         (CheckId::ContainerEgress, _) => host::egress(context).await,
+        (CheckId::ContainerInside, _) => host::inside(context).await,
         (CheckId::ServerResources, _) => host::resources(context).await,
         (CheckId::PacketFilter, _) => host::packets::run().await,
         (CheckId::HostListeners, _) => host::listeners::run(context).await,
