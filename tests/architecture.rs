@@ -47,6 +47,7 @@ const PURE: &[&str] = &[
     "diag/diagnosis.rs",
     "diag/fix",
     "diag/report.rs",
+    "diag/server.rs",
     "diag/report_host.rs",
     "diag/plan_host.rs",
     "diag/settings",

@@ -8,6 +8,7 @@ use super::fact::{
     Addresses, Attempt, CheckId, Connects, Container, Containers, Control, Egress, Engine, Fact,
     Hello, Journey, Ladder, Outcome, Payload, Pick, Reference, Resources, Route, State,
 };
+use super::server::Server;
 
 /// What is examined.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -180,6 +181,9 @@ pub struct Evidence {
     pub asked: Asked,
     /// In the order of the plan; rules do not depend on it.
     pub facts: Vec<Fact>,
+    /// What is known of the other end, when it was asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server: Option<Box<Server>>,
 }
 
 /// A fact together with what it measured.
@@ -188,7 +192,19 @@ pub type Found<'e, T> = (&'e Reference, &'e T);
 impl Evidence {
     /// Nothing is known yet.
     pub const fn new(subject: Subject, asked: Asked) -> Self {
-        Self { subject, asked, facts: Vec::new() }
+        Self { subject, asked, facts: Vec::new(), server: None }
+    }
+
+    /// What the server has measured.
+    pub fn of_server(&self) -> Option<&Self> {
+        self.server.as_ref()?.evidence()
+    }
+
+    /// The fact with this name, and the evidence that it belongs to: this, or the server's.
+    pub fn find(&self, reference: &Reference) -> Option<(&Fact, &Self)> {
+        let ends = [Some(self), self.of_server()].into_iter().flatten();
+        ends.flat_map(|end| end.facts.iter().map(move |fact| (fact, end)))
+            .find(|(fact, _)| fact.reference == *reference)
     }
 
     /// What the facts of `check` have measured, in the order of the plan.

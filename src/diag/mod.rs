@@ -19,5 +19,6 @@ pub mod plan_host;
 pub mod report;
 mod report_host;
 pub mod run;
+pub mod server;
 pub mod settings;
 pub mod times;

@@ -99,7 +99,7 @@ impl Report {
 
     /// Whether only the administrator may see some of what was to be seen.
     pub fn is_kept_from_us(&self) -> bool {
-        let of = &self.evidence;
+        let of = self.evidence.of_server().unwrap_or(&self.evidence);
         let mut facts = of.facts.iter();
         let skipped = facts.any(|fact| fact.status == Status::Skipped(Skip::NotPermitted));
         let mut filters = of.all::<PacketFilter>(CheckId::PacketFilter);
@@ -274,6 +274,12 @@ fn stretch(segment: Segment, evidence: &Evidence, diagnosis: &Diagnosis) -> Stre
         }
         Some((until, by)) if segment <= until => (Health::Ok, by),
         _ => (Health::Unknown, Vec::new()),
+    };
+    // What does not answer to the client may look well on the server.
+    let seen = evidence.of_server().map(|server| report_host::seen(segment, server));
+    let (health, by) = match seen {
+        Some((Health::Ok, by)) if health == Health::Unknown => (Health::Ok, by),
+        _ => (health, by),
     };
     Stretch { segment, health, by }
 }

@@ -59,6 +59,7 @@ label-or = or else
 label-warning = warning
 label-way = way
 label-checks = checks
+label-server = server
 label-not-checked = not checked
 label-more = more
 

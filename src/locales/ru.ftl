@@ -59,6 +59,7 @@ label-or = или это
 label-warning = внимание
 label-way = путь
 label-checks = проверки
+label-server = сервер
 label-not-checked = не проверено
 label-more = подробнее
 

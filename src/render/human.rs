@@ -8,8 +8,8 @@ use super::waterfall;
 use super::words::{Arg, Words, tame};
 use crate::diag::code::{Code, Segment};
 use crate::diag::diagnosis::State;
-use crate::diag::evidence::{Command, Role};
-use crate::diag::fact::{Fact, Reference};
+use crate::diag::evidence::{Command, Evidence, Role};
+use crate::diag::fact::Fact;
 use crate::diag::fix::fixes_of;
 use crate::diag::infer::Suspect;
 use crate::diag::report::{Health, Report, Stretch, health};
@@ -27,13 +27,14 @@ pub enum Detail {
 const MOST_PROOFS: usize = 3;
 
 /// What stands before a line.
-const LABELS: [&str; 8] = [
+const LABELS: [&str; 9] = [
     "label-because",
     "label-fix",
     "label-or",
     "label-warning",
     "label-way",
     "label-checks",
+    "label-server",
     "label-not-checked",
     "label-more",
 ];
@@ -135,8 +136,8 @@ impl Page<'_> {
     /// The proof in one line.
     fn because(&mut self, verdict: &Suspect) {
         let (report, words) = (self.report, self.words);
-        let facts = verdict.because.iter().filter_map(|reference| find(report, reference));
-        let mut proofs: Vec<String> = facts.map(|fact| summary(fact, report, words)).collect();
+        let facts = verdict.because.iter().filter_map(|it| report.evidence.find(it));
+        let mut proofs: Vec<String> = facts.map(|(fact, end)| summary(fact, end, words)).collect();
         let more = proofs.len().saturating_sub(MOST_PROOFS);
         if more > 0 {
             proofs.truncate(MOST_PROOFS);
@@ -189,26 +190,36 @@ impl Page<'_> {
 
     fn checks(&mut self, detail: Detail) {
         let (report, words) = (self.report, self.words);
-        let facts = &report.evidence.facts;
+        let ends = [Some(&report.evidence), report.evidence.of_server()];
         if report.diagnosis.verdict.is_none() || detail == Detail::Full {
-            let name = |fact: &Fact| word("check", fact.check.word(), words);
-            let names = facts.iter().map(|it| length(&name(it))).max().unwrap_or_default();
-            let marks = facts.iter().map(|it| length(&self.mark(it))).max().unwrap_or_default();
-            for fact in facts {
-                let (reference, name) = (tame(&fact.reference.0), name(fact));
-                let mark = format!("{:<marks$}", self.mark(fact));
-                let mark = self.look.paint_health(&mark, health(fact));
-                let told = summary(fact, report, words);
-                let row = format!("{reference:<4} {name:<names$}  {mark}  {told}");
-                self.line("label-checks", &row);
+            for (end, label) in ends.into_iter().zip(["label-checks", "label-server"]) {
+                if let Some(end) = end {
+                    self.rows(end, label);
+                }
             }
             return;
         }
-        let fine = facts.iter().filter(|fact| health(fact) == Health::Ok).count();
+        let facts = ends.into_iter().flatten().flat_map(|end| &end.facts);
+        let fine = facts.filter(|fact| health(fact) == Health::Ok).count();
         if fine > 0 {
             let fine = u64::try_from(fine).unwrap_or(u64::MAX);
             let folded = words.text("checks-folded", &[("count", Arg::Number(fine))]);
             self.line("label-checks", &folded);
+        }
+    }
+
+    /// Every check of one end.
+    fn rows(&mut self, end: &Evidence, label: &str) {
+        let (facts, words) = (&end.facts, self.words);
+        let name = |fact: &Fact| word("check", fact.check.word(), words);
+        let names = facts.iter().map(|it| length(&name(it))).max().unwrap_or_default();
+        let marks = facts.iter().map(|it| length(&self.mark(it))).max().unwrap_or_default();
+        for fact in facts {
+            let (reference, name) = (tame(&fact.reference.0), name(fact));
+            let mark = format!("{:<marks$}", self.mark(fact));
+            let mark = self.look.paint_health(&mark, health(fact));
+            let told = summary(fact, end, words);
+            self.line(label, &format!("{reference:<4} {name:<names$}  {mark}  {told}"));
         }
     }
 
@@ -228,8 +239,4 @@ impl Page<'_> {
         let label = self.words.text(label, &[]);
         let _never = writeln!(self.out, "{label:>0$}  {text}", self.width);
     }
-}
-
-fn find<'r>(report: &'r Report, reference: &Reference) -> Option<&'r Fact> {
-    report.evidence.facts.iter().find(|fact| fact.reference == *reference)
 }

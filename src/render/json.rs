@@ -34,8 +34,7 @@ pub fn document(report: &Report, command: &str, words: &Words) -> Value {
             "state": stretch.health.word(),
             "by": stretch.by,
         })).collect::<Vec<_>>(),
-        "checks":
-            report.evidence.facts.iter().map(|fact| check(fact, report, words)).collect::<Vec<_>>(),
+        "checks": checks(&report.evidence, words),
         "timings": timings(report),
         "not_checked": not_checked(report, words),
         "evidence": report.evidence,
@@ -117,7 +116,13 @@ fn alternative(it: &Alternative, report: &Report, words: &Words) -> Value {
     })
 }
 
-fn check(fact: &Fact, report: &Report, words: &Words) -> Value {
+/// Those of this end, then those of the server.
+fn checks(evidence: &Evidence, words: &Words) -> Vec<Value> {
+    let ends = [Some(evidence), evidence.of_server()].into_iter().flatten();
+    ends.flat_map(|end| end.facts.iter().map(move |fact| check(fact, end, words))).collect()
+}
+
+fn check(fact: &Fact, end: &Evidence, words: &Words) -> Value {
     let status = match health(fact) {
         Health::Ok => "ok",
         Health::Warn | Health::Unknown => "warn",
@@ -128,7 +133,7 @@ fn check(fact: &Fact, report: &Report, words: &Words) -> Value {
         "id": fact.check.word(),
         "ref": fact.reference,
         "status": status,
-        "summary": summary(fact, report, words),
+        "summary": summary(fact, end, words),
         "evidence": fact.data.as_ref().map_or_else(|| json!({}), |data| json!(data)),
         "duration_ms": fact.took_ms,
     })

@@ -11,7 +11,7 @@ use super::through::{applied, healthy, idled, journeyed, streamed, transferred, 
 use super::words::{Arg, Lang, Words};
 use crate::diag::code::Code;
 use crate::diag::diagnosis::State;
-use crate::diag::evidence::{Command, Role, Subject};
+use crate::diag::evidence::{Command, Evidence, Role, Subject};
 use crate::diag::fact::{
     Addresses, Attempt, CheckId, Connects, Data, Fact, Hello, Inside, Journey, Outcome, Route,
     Speaks, Status, Witness,
@@ -240,8 +240,8 @@ fn who(hello: &Hello, words: &Words) -> String {
     }
 }
 
-/// What a check found, in a sentence.
-pub(super) fn summary(fact: &Fact, report: &Report, words: &Words) -> String {
+/// What a check found, in a sentence; `end` is the evidence that the fact belongs to.
+pub(super) fn summary(fact: &Fact, end: &Evidence, words: &Words) -> String {
     if let Status::Skipped(why) = fact.status {
         return words.text("fact-skipped", &[("why", Text(&named("skip", why, words)))]);
     }
@@ -250,7 +250,7 @@ pub(super) fn summary(fact: &Fact, report: &Report, words: &Words) -> String {
         Some(Data::Addresses(it)) => resolved(fact, it, words),
         Some(Data::Route(it)) => routed(it, words),
         Some(Data::Connects(it)) if fact.check == CheckId::TcpConnect => {
-            connected(fact, it, report, words)
+            connected(fact, it, end, words)
         }
         Some(Data::Connects(it)) => siblings(it, words),
         Some(Data::Ladder(it)) => match it.answers_from {
@@ -279,11 +279,11 @@ pub(super) fn summary(fact: &Fact, report: &Report, words: &Words) -> String {
         Some(Data::Journey(it)) => journeyed(fact, it, words),
         Some(Data::Client(it)) => applied(it, words),
         Some(Data::Engine(it)) => engined(it, words),
-        Some(Data::Containers(it)) => contained(it.all, report, words),
+        Some(Data::Containers(it)) => contained(it.all, end, words),
         Some(Data::Egress(it)) => reached_out(it, words),
         Some(Data::Inside(it)) => looked_around(it, words),
         Some(Data::Resources(it)) => measured(it, words),
-        Some(Data::PacketFilter(it)) => filtered(it, report, words),
+        Some(Data::PacketFilter(it)) => filtered(it, end, words),
         Some(Data::Listeners(it)) => listened(it, words),
         Some(Data::Kernel(it)) => kernel(it, words),
         Some(Data::OwnAddresses(it)) => owned(it, words),
@@ -315,7 +315,7 @@ fn routed(route: &Route, words: &Words) -> String {
     }
 }
 
-fn connected(fact: &Fact, connects: &Connects, report: &Report, words: &Words) -> String {
+fn connected(fact: &Fact, connects: &Connects, end: &Evidence, words: &Words) -> String {
     let attempts = &connects.attempts;
     let Some(told) = attempts.iter().find(|it| it.outcome == Outcome::Open).or(attempts.last())
     else {
@@ -323,9 +323,9 @@ fn connected(fact: &Fact, connects: &Connects, report: &Report, words: &Words) -
     };
     let same: Vec<_> = attempts.iter().filter(|it| it.outcome == told.outcome).collect();
     let longest = same.iter().map(|it| it.elapsed_us).max().unwrap_or_default();
-    let primary = report.evidence.primary().is_some_and(|it| it == told.address);
+    let primary = end.primary().is_some_and(|it| it == told.address);
     let answers = matches!(told.outcome, Outcome::Open | Outcome::Refused);
-    let times = round_trips(&report.evidence).filter(|_| primary && answers);
+    let times = round_trips(end).filter(|_| primary && answers);
     let took = ms(times.map_or(longest, |it| it.median_us), words);
     let outcome = named("outcome", told.outcome, words);
     let mut all = vec![

@@ -2,13 +2,13 @@
 
 use super::sentences::{count, named};
 use super::words::{Arg, Words};
+use crate::diag::evidence::Evidence;
 use crate::diag::fact::{
     Binding, Container, Dialled, Egress, End, Engine, HostListener, Inside, Kernel, Listeners,
     Outcome, OwnAddresses, PacketFilter, Reach, Read, Reply, Resources, State, Witness,
 };
 use crate::diag::infer::{knock, own_knock};
 use crate::diag::packets::walk::{Fate, Spot};
-use crate::diag::report::Report;
 
 use Arg::{Number, Text};
 
@@ -28,8 +28,8 @@ pub(super) fn engined(it: &Engine, words: &Words) -> String {
 }
 
 /// The container that is the proxy's, as far as that can be told.
-pub(super) fn contained(all: u32, report: &Report, words: &Words) -> String {
-    let Some((_, it)) = report.evidence.container() else {
+pub(super) fn contained(all: u32, end: &Evidence, words: &Words) -> String {
+    let Some((_, it)) = end.container() else {
         return words.text("fact-container-none", &[("count", Number(all.into()))]);
     };
     let (status, ports) = (run(it, words), published(it, words));
@@ -185,7 +185,7 @@ fn joined(told: &[String], words: &Words) -> String {
 }
 
 /// What the rules do with a client.
-pub(super) fn filtered(it: &PacketFilter, report: &Report, words: &Words) -> String {
+pub(super) fn filtered(it: &PacketFilter, end: &Evidence, words: &Words) -> String {
     let heard = |read: &Read| matches!(read, Read::Whole | Read::Cut);
     if !it.read.iter().any(|it| heard(&it.outcome)) {
         let reads = it.read.iter().map(|it| it.outcome);
@@ -196,10 +196,10 @@ pub(super) fn filtered(it: &PacketFilter, report: &Report, words: &Words) -> Str
     }
     let chains = it.tables.iter().flat_map(|it| &it.chains);
     let rules = chains.map(|chain| chain.rules.len()).fold(0, usize::saturating_add);
-    let outcome = fate(knock(&report.evidence).as_ref(), words);
+    let outcome = fate(knock(end).as_ref(), words);
     let all = [("count", Number(count(rules))), ("outcome", Text(&outcome))];
     let text = words.text("fact-packet-filter", &all);
-    match own_knock(&report.evidence) {
+    match own_knock(end) {
         Some(own @ (Fate::Dropped(_) | Fate::Rejected(..))) => {
             let outcome = fate(Some(&own), words);
             format!("{text}; {}", words.text("fact-packet-yours", &[("outcome", Text(&outcome))]))

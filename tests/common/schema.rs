@@ -30,8 +30,9 @@ fn valid(root: &Value, schema: &Value, value: &Value, at: &str) -> Result<(), St
             "enum" => rule.as_array().unwrap().contains(value),
             "minimum" => value.as_f64().is_none_or(|it| it >= rule.as_f64().unwrap()),
             "pattern" => {
-                assert_eq!(rule, "^c[0-9]+$", "the only pattern there is");
-                let digits = value.as_str().and_then(|it| it.strip_prefix('c')).unwrap_or("");
+                assert_eq!(rule, "^[cs][0-9]+$", "the only pattern there is");
+                let digits =
+                    value.as_str().and_then(|it| it.strip_prefix(['c', 's'])).unwrap_or("");
                 !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())
             }
             "required" => rule.as_array().unwrap().iter().all(|key| {

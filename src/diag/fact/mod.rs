@@ -43,15 +43,16 @@ pub use port::{
     Route, Said, Speaks,
 };
 
-/// The name of a fact in every output: `c3`.
+/// The name of a fact in every output: `c3`, and `s3` when the server measured it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Reference(pub String);
 
 impl Ord for Reference {
-    /// `c2` is before `c10`.
+    /// `c2` is before `c10`, and both before `s1`.
     fn cmp(&self, other: &Self) -> Ordering {
-        (self.0.len(), &self.0).cmp(&(other.0.len(), &other.0))
+        let key = |it: &Self| (it.0.chars().next(), it.0.len());
+        key(self).cmp(&key(other)).then_with(|| self.0.cmp(&other.0))
     }
 }
 
@@ -65,6 +66,11 @@ impl Reference {
     /// The reference of the `number`-th fact, from 1.
     pub fn number(number: usize) -> Self {
         Self(format!("c{number}"))
+    }
+
+    /// The same of a fact that the server measured.
+    pub fn of_server(number: usize) -> Self {
+        Self(format!("s{number}"))
     }
 }
 

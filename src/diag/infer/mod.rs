@@ -4,6 +4,7 @@
 
 mod answer;
 mod beyond;
+mod both;
 mod certificate;
 mod client;
 mod content;
@@ -204,8 +205,17 @@ pub const RULES: &[(Code, Rule)] = &[
     (Code::VpnCapturesRoute, client::vpn_captures_route),
 ];
 
-/// All suspects.
+/// All suspects: those of this end, of the other end alone, and of both together.
 pub fn infer(evidence: &Evidence) -> Vec<Suspect> {
+    let here = alone(evidence);
+    match &evidence.server {
+        Some(server) => both::joined(here, evidence, server),
+        None => here,
+    }
+}
+
+/// What one end says by itself.
+fn alone(evidence: &Evidence) -> Vec<Suspect> {
     RULES.iter().filter_map(|(_, rule)| rule(evidence)).collect()
 }
 
