@@ -11,6 +11,9 @@ use super::infer::{Reach, reach};
 use super::plan::Area;
 use super::report_host;
 
+/// The version of the form in which a report is saved and sent.
+pub const SCHEMA: u32 = 1;
+
 /// A report.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Report {

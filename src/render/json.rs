@@ -9,11 +9,8 @@ use crate::diag::evidence::Evidence;
 use crate::diag::fact::Fact;
 use crate::diag::fix::fixes_of;
 use crate::diag::infer::Suspect;
-use crate::diag::report::{Health, Report, health};
+use crate::diag::report::{Health, Report, SCHEMA, health};
 use crate::target::Target;
-
-/// The version of the document's form.
-pub const SCHEMA: u32 = 1;
 
 /// The document of one report; its `evidence` is everything that is needed to make it again. Only
 /// its texts are in a language; codes and the words of the schema never are.

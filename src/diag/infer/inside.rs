@@ -146,8 +146,8 @@ pub(super) fn memory_short(evidence: &Evidence) -> Option<Suspect> {
     let (_, it) = seen(evidence)?;
     let memory = it.memory.filter(|it| it.killed.is_some_and(|killed| killed > 0))?;
     let left = memory.limit?.saturating_sub(memory.used?) / MEGABYTE;
-    let mut found = about(Code::MemoryShort, Confidence::Likely, evidence)?.with("left", &left);
-    // The proxy itself lives.
+    // That was some time ago, and the proxy itself lives.
+    let mut found = about(Code::MemoryShort, Confidence::Possible, evidence)?.with("left", &left);
     found.severity = Severity::Warning;
     Some(found)
 }
@@ -173,4 +173,224 @@ pub(super) fn ok(evidence: &Evidence) -> Option<Suspect> {
     let port = open.iter().find(|it| **it == evidence.subject.port).or_else(|| open.first())?;
     let found = suspect(Code::Ok, Confidence::Likely, [inside, reference]);
     well.then(|| found.with("inside", port))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+
+    use super::super::Confidence;
+    use super::super::docker_server::{dialled, egress, fact, listener, resources};
+    use crate::diag::code::{Code, Segment};
+    use crate::diag::diagnosis::{Diagnosis, State, diagnose};
+    use crate::diag::evidence::{Asked, Command, Evidence, Family, Role, Subject};
+    use crate::diag::fact::{
+        CheckId, Clients, Data, Egress, End, Exchange, Inside, Listener, Memory, Nameserver,
+        Outcome, Overflow, Reply, Said, Serving, Variable,
+    };
+    use crate::diag::report::{Health, Report};
+
+    const STUB: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(127, 0, 0, 53));
+
+    fn ours(address: &str) -> Listener {
+        Listener { own: Some(true), ..listener(address, 0) }
+    }
+
+    fn serving() -> Serving {
+        Serving {
+            process: 1,
+            user: Some(65532),
+            command: vec!["sami-proxy".into(), "serve".into()],
+            variables: vec![],
+            up_ms: Some(60_000),
+        }
+    }
+
+    fn answered(end: End, bytes: usize) -> Option<Exchange> {
+        let said = Said::OriginForm;
+        Some(Exchange { said, end, first: String::new(), bytes, elapsed_us: 400 })
+    }
+
+    /// A container in which all is well.
+    fn well() -> (Inside, Egress) {
+        let inside = Inside {
+            serving: Some(serving()),
+            id: Some("0123456789ab".into()),
+            program: Some("/usr/local/bin/sami-proxy".into()),
+            listeners: Some(vec![ours("0.0.0.0:8080")]),
+            overflow: Some(Overflow { first: 0, second: Some(0) }),
+            own_network: Some(true),
+            addresses: vec!["172.17.0.2".parse().unwrap()],
+            gateways: vec!["172.17.0.1".parse().unwrap()],
+            clients: Some(Clients { gateway: 0, others: 3 }),
+            memory: Some(Memory { limit: None, used: Some(20 << 20), killed: Some(0) }),
+            answer: answered(End::Answered, 90),
+            ..Inside::default()
+        };
+        (inside, Egress { outside: vec![], host_mtu: None, ..egress() })
+    }
+
+    fn evidence((inside, egress): (Inside, Egress)) -> Evidence {
+        let subject = Subject { host: "172.17.0.2".into(), port: 8080, family: Family::Any };
+        let asked = Asked { command: Command::Doctor, role: Role::Container, ..Asked::default() };
+        let mut evidence = Evidence::new(subject, asked);
+        evidence.facts.push(fact(1, CheckId::ContainerInside, Data::Inside(inside)));
+        evidence.facts.push(fact(2, CheckId::ContainerEgress, Data::Egress(egress)));
+        evidence.facts.push(fact(3, CheckId::ServerResources, Data::Resources(resources())));
+        evidence
+    }
+
+    fn spoilt(spoil: impl FnOnce(&mut Inside, &mut Egress)) -> Diagnosis {
+        let (mut inside, mut egress) = well();
+        spoil(&mut inside, &mut egress);
+        diagnose(&evidence((inside, egress)))
+    }
+
+    fn verdict(spoil: impl FnOnce(&mut Inside, &mut Egress)) -> Option<(Code, Confidence)> {
+        spoilt(spoil).verdict.map(|it| (it.code, it.confidence))
+    }
+
+    fn is_well(spoil: impl FnOnce(&mut Inside, &mut Egress)) {
+        let diagnosis = spoilt(spoil);
+        assert_eq!(diagnosis.state, State::Ok, "{diagnosis:#?}");
+    }
+
+    fn no_names(egress: &mut Egress) {
+        let nameserver =
+            Nameserver { ip: STUB, inside: Reply::Refused, elapsed_us: 50, outside: None };
+        egress.nameservers = vec![nameserver];
+    }
+
+    #[test]
+    fn where_all_is_well_nothing_is_said() {
+        is_well(|_, _| {});
+        // Another port: which one is published is not known here.
+        is_well(|it, _| it.listeners = Some(vec![ours("[::]:3128"), ours("127.0.0.1:9090")]));
+        // A parent proxy goes out, or other name servers are asked.
+        is_well(|it, egress| {
+            let name = "SAMI_PROXY_UPSTREAM".to_owned();
+            it.serving.as_mut().unwrap().variables = vec![Variable { name, value: None }];
+            no_names(egress);
+            egress.inside = dialled(Outcome::Silent);
+        });
+        // The host's network, in which others listen too.
+        is_well(|it, _| {
+            it.own_network = Some(false);
+            let other = Listener { own: Some(false), ..listener("127.0.0.1:53", 0) };
+            it.listeners = Some(vec![other, ours("0.0.0.0:8080")]);
+            it.clients = Some(Clients { gateway: 4, others: 0 });
+        });
+        // Who may not be asked closes; and the proxy does not ask itself.
+        is_well(|it, _| it.answer = answered(End::Closed, 0));
+        is_well(|it, _| it.answer = None);
+    }
+
+    #[test]
+    fn who_does_not_listen_is_told_from_who_listens_elsewhere() {
+        use Confidence::{Certain, Likely, Possible};
+        let of = |listeners: Vec<Listener>| {
+            move |it: &mut Inside, _: &mut Egress| it.listeners = Some(listeners)
+        };
+        assert_eq!(verdict(of(vec![])), Some((Code::ListenerMissing, Certain)));
+        let young = verdict(|it, _| {
+            it.listeners = Some(vec![]);
+            it.serving.as_mut().unwrap().up_ms = Some(100);
+        });
+        assert_eq!(young, Some((Code::ListenerMissing, Possible)));
+        let nobody = verdict(|it, _| (it.listeners, it.serving) = (Some(vec![]), None));
+        assert_eq!(nobody, Some((Code::ListenerMissing, Likely)));
+        let loopback = verdict(of(vec![ours("127.0.0.1:8080")]));
+        assert_eq!(loopback, Some((Code::ListenerLoopbackOnly, Likely)));
+        let metrics = verdict(of(vec![ours("127.0.0.1:8080"), ours("0.0.0.0:9090")]));
+        assert_eq!(metrics, Some((Code::ListenerLoopbackOnly, Likely)));
+        // What others have open in the host's network is not the proxy's.
+        let host = verdict(|it, _| {
+            it.own_network = Some(false);
+            let other = Listener { own: Some(false), ..listener("0.0.0.0:22", 0) };
+            it.listeners = Some(vec![other, ours("127.0.0.1:8080")]);
+        });
+        assert_eq!(host, Some((Code::ListenerLoopbackOnly, Likely)));
+        // Nobody can tell whose it is.
+        let untold = spoilt(|it, _| {
+            it.own_network = Some(false);
+            it.listeners = Some(vec![listener("127.0.0.1:8080", 0)]);
+        });
+        assert_eq!((untold.state, untold.verdict), (State::Inconclusive, None));
+        let silent = verdict(|it, _| it.answer = answered(End::Silent, 0));
+        assert_eq!(silent, Some((Code::SilentPeer, Likely)));
+    }
+
+    #[test]
+    fn another_port_is_a_fault_only_when_the_user_says_which() {
+        let (mut inside, egress) = well();
+        inside.listeners = Some(vec![ours("0.0.0.0:3128")]);
+        let mut evidence = evidence((inside, egress));
+        assert_eq!(diagnose(&evidence).state, State::Ok);
+        evidence.asked.port_given = true;
+        let found = diagnose(&evidence).verdict.unwrap();
+        assert_eq!((found.code, found.confidence), (Code::ListenerOtherPort, Confidence::Certain));
+        assert_eq!(found.arguments["other"], "3128");
+    }
+
+    #[test]
+    fn a_container_for_this_look_only_is_not_the_proxys() {
+        let alone = spoilt(|it, _| {
+            (it.alone, it.serving, it.listeners) = (true, None, Some(vec![]));
+        });
+        assert_eq!(alone.verdict, None);
+    }
+
+    #[test]
+    fn names_and_the_way_out_are_told_apart() {
+        use Confidence::{Certain, Likely};
+        let names = verdict(|_, egress| no_names(egress));
+        assert_eq!(names, Some((Code::ContainerDnsBroken, Certain)));
+        let blind = spoilt(|_, egress| {
+            no_names(egress);
+            egress.inside.clear();
+        });
+        let found = blind.verdict.unwrap();
+        assert_eq!((found.code, found.confidence), (Code::ContainerDnsBroken, Likely));
+        assert_eq!(blind.alternatives[0].code, Code::ProxyNoEgress);
+        let out = spoilt(|_, egress| egress.inside = dialled(Outcome::Silent));
+        let found = out.verdict.unwrap();
+        assert_eq!((found.code, found.confidence), (Code::ProxyNoEgress, Likely));
+        assert_eq!(out.alternatives[0].code, Code::ContainerNoEgress);
+        let no_road = verdict(|_, egress| {
+            no_names(egress);
+            (egress.inside, egress.route_v4) = (vec![], Some(false));
+        });
+        assert_eq!(no_road, Some((Code::ContainerNoEgress, Likely)));
+        let none = verdict(|it, egress| {
+            no_names(egress);
+            (it.addresses, it.gateways) = (vec![], vec![]);
+            (egress.inside, egress.route_v4) = (vec![], Some(false));
+        });
+        assert_eq!(none, Some((Code::ContainerNetworkMode, Likely)));
+    }
+
+    #[test]
+    fn warnings_do_not_make_it_broken() {
+        let warned = |spoil: fn(&mut Inside)| {
+            let diagnosis = spoilt(|it, _| spoil(it));
+            assert_eq!(diagnosis.state, State::Degraded, "{diagnosis:#?}");
+            diagnosis.warnings.iter().map(|it| it.code).collect::<Vec<_>>()
+        };
+        let hidden = warned(|it| it.clients = Some(Clients { gateway: 2, others: 0 }));
+        assert_eq!(hidden, [Code::ClientAddressHidden]);
+        let killed = warned(|it| {
+            let (limit, used) = (Some(64 << 20), Some(60 << 20));
+            it.memory = Some(Memory { limit, used, killed: Some(1) });
+        });
+        assert_eq!(killed, [Code::MemoryShort]);
+        is_well(|it, _| it.clients = Some(Clients { gateway: 1, others: 1 }));
+    }
+
+    #[test]
+    fn of_the_server_nothing_is_claimed() {
+        let report = Report::new(evidence(well()));
+        let of = |segment| report.path.iter().find(|it| it.segment == segment).unwrap().health;
+        assert_eq!((of(Segment::Host), of(Segment::Docker)), (Health::Unknown, Health::Unknown));
+        assert_eq!((of(Segment::Proxy), of(Segment::Dns)), (Health::Ok, Health::Ok));
+    }
 }

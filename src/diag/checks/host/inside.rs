@@ -81,17 +81,26 @@ fn own() -> i32 {
     i32::try_from(std::process::id()).unwrap_or_default()
 }
 
-/// The process of this container that serves: the first, if there are several.
+/// The process of this container that serves: this one, else the first.
 pub(super) fn serving() -> Option<Serving> {
     let folders = std::fs::read_dir("/proc").ok()?.flatten();
     let mut numbers: Vec<i32> =
         folders.filter_map(|it| it.file_name().to_str()?.parse().ok()).collect();
-    numbers.sort_unstable();
+    numbers.sort_unstable_by_key(|it| (*it != own(), *it));
     numbers.into_iter().find_map(|process| {
         let text = file(&format!("/proc/{process}/cmdline"))?;
         let words: Vec<&str> = text.trim_end_matches('\0').split('\0').collect();
-        serves(&words).then(|| of_process(process, words))
+        (serves(&words) && is_here(process)).then(|| of_process(process, words))
     })
+}
+
+/// Whether a process is in this network, as far as we may see that.
+fn is_here(process: i32) -> bool {
+    let network = |process: &str| std::fs::read_link(format!("/proc/{process}/ns/net"));
+    match (network(&process.to_string()), network("self")) {
+        (Ok(one), Ok(other)) => one == other,
+        (Err(_), _) | (_, Err(_)) => true,
+    }
 }
 
 /// Whether a command line is that of our server.

@@ -66,6 +66,7 @@ pub(super) struct Known {
     pub(super) name: Option<String>,
     pub(super) version: Option<String>,
     pub(super) client: Option<String>,
+    pub(super) trusted: Option<bool>,
     pub(super) nonce_returned: bool,
     /// No further answer could change what it is.
     pub(super) settled: bool,
@@ -146,6 +147,7 @@ fn ours(answer: &Answer, nonce: &str) -> Option<Known> {
         name: None,
         version: text("version").filter(|_| nonce_returned),
         client: text("client").filter(|_| nonce_returned),
+        trusted: told.get("trusted").and_then(|it| it.as_bool()).filter(|_| nonce_returned),
         nonce_returned,
         settled: true,
     })
