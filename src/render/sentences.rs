@@ -2,9 +2,9 @@
 
 use serde::Serialize;
 
-use super::machine;
+use super::{inside, machine};
 use super::server::{
-    contained, engined, filtered, kernel, listened, looked_around, measured, owned, reached_out,
+    contained, engined, filtered, kernel, listened, measured, owned, reached_out,
     witnessed,
 };
 use super::through::{applied, healthy, idled, journeyed, streamed, transferred, tried};
@@ -13,19 +13,14 @@ use crate::diag::code::Code;
 use crate::diag::diagnosis::State;
 use crate::diag::evidence::{Command, Evidence, Role, Subject};
 use crate::diag::fact::{
-    Addresses, Attempt, CheckId, Connects, Data, Fact, Hello, Inside, Journey, Outcome, Route,
+    Addresses, Attempt, CheckId, Connects, Data, Fact, Hello, Journey, Outcome, Route,
     Speaks, Status, Witness,
 };
-use crate::diag::fix::is_plain;
 use crate::diag::infer::Suspect;
-use crate::diag::plan_host::NAME;
 use crate::diag::report::Report;
 use crate::diag::times::round_trips;
 
 use Arg::{Number, Text};
-
-/// In our image.
-const PROGRAM: &str = "/usr/local/bin/sami-proxy";
 
 /// A text that needs nothing but the subject.
 pub(super) fn about(id: &str, subject: &Subject, words: &Words) -> String {
@@ -188,12 +183,7 @@ fn not_seen_from_the_server(report: &Report, words: &Words) -> Vec<NotChecked> {
         });
     }
     if report.evidence.asked.role == Role::Container {
-        let from = source_of_the_program(report);
-        all.push(NotChecked {
-            what: about("not-checked-host"),
-            why: about("not-checked-host-why"),
-            unlock: words.text("not-checked-host-unlock", &[("subject", Text(&from))]),
-        });
+        all.push(inside::not_checked(report, words));
         all.extend(cut_short(report, words));
         return all;
     }
@@ -208,16 +198,6 @@ fn not_seen_from_the_server(report: &Report, words: &Words) -> Vec<NotChecked> {
     }
     all.extend(cut_short(report, words));
     all
-}
-
-/// Where `docker cp` gets this program on the server: it has no libraries there, either.
-fn source_of_the_program(report: &Report) -> String {
-    let inside = report.evidence.one::<Inside>(CheckId::ContainerInside).map(|(_, it)| it);
-    let named = report.evidence.asked.container.as_ref();
-    let container = named.or_else(|| inside?.id.as_ref()).map_or(NAME, String::as_str);
-    let program = inside.and_then(|it| it.program.as_deref()).filter(|it| is_plain(it));
-    let container = if is_plain(container) { container } else { NAME };
-    format!("{container}:{}", program.unwrap_or(PROGRAM))
 }
 
 /// What there was no time for.
@@ -281,7 +261,7 @@ pub(super) fn summary(fact: &Fact, end: &Evidence, words: &Words) -> String {
         Some(Data::Engine(it)) => engined(it, words),
         Some(Data::Containers(it)) => contained(it.all, end, words),
         Some(Data::Egress(it)) => reached_out(it, words),
-        Some(Data::Inside(it)) => looked_around(it, words),
+        Some(Data::Inside(it)) => inside::looked_around(it, words),
         Some(Data::Resources(it)) => measured(it, words),
         Some(Data::PacketFilter(it)) => filtered(it, end, words),
         Some(Data::Listeners(it)) => listened(it, words),

@@ -4,7 +4,7 @@ use super::sentences::{count, named};
 use super::words::{Arg, Words};
 use crate::diag::evidence::Evidence;
 use crate::diag::fact::{
-    Binding, Container, Dialled, Egress, End, Engine, HostListener, Inside, Kernel, Listeners,
+    Binding, Container, Dialled, Egress, Engine, HostListener, Kernel, Listeners,
     Outcome, OwnAddresses, PacketFilter, Reach, Read, Reply, Resources, State, Witness,
 };
 use crate::diag::infer::{knock, own_knock};
@@ -113,46 +113,6 @@ pub(super) fn reached_out(it: &Egress, words: &Words) -> String {
     }
 }
 
-/// The container that is looked at from inside.
-pub(super) fn looked_around(it: &Inside, words: &Words) -> String {
-    let plain = |id| words.text(id, &[]);
-    let mut told = Vec::new();
-    match (&it.serving, it.alone) {
-        (Some(serving), _) => {
-            let root = serving.user == Some(0);
-            let name = plain(if root { "fact-inside-root" } else { "fact-inside-user" });
-            let ours = it.listeners.iter().flatten().filter(|it| it.own != Some(false));
-            let addresses: Vec<String> = ours.map(|it| it.address.to_string()).collect();
-            let id = if addresses.is_empty() { "fact-inside-deaf" } else { "fact-inside-listens" };
-            let addresses = addresses.join(", ");
-            told.push(words.text(id, &[("name", Text(&name)), ("addresses", Text(&addresses))]));
-        }
-        (None, true) => told.push(plain("fact-inside-alone")),
-        (None, false) => told.push(plain("fact-inside-nobody")),
-    }
-    if let Some(unseen) = &it.unseen {
-        let why = named("unseen", unseen.why, words);
-        told.push(words.text("fact-container-unseen", &[("why", Text(&why))]));
-    }
-    match it.answer.as_ref().map(|it| it.end) {
-        Some(End::Answered) => told.push(plain("fact-inside-answers")),
-        Some(End::Silent) => told.push(plain("fact-inside-silent")),
-        Some(End::Closed | End::Reset | End::NoConnection | End::Unfinished) | None => {}
-    }
-    if it.own_network == Some(false) {
-        told.push(plain("fact-inside-host-network"));
-    }
-    if let Some((limit, used)) = it.memory.and_then(|it| Some((it.limit?, it.used?))) {
-        let limit = (limit / MEGABYTE).to_string();
-        let all = [("megabytes", Number(used / MEGABYTE)), ("limit", Text(limit.as_str()))];
-        told.push(words.text("fact-inside-memory", &all));
-    }
-    if let Some(killed) = it.memory.and_then(|it| it.killed).filter(|it| *it > 0) {
-        told.push(words.text("fact-inside-killed", &[("count", Number(killed))]));
-    }
-    joined(&told, words)
-}
-
 fn dialled(all: &[Dialled], words: &Words) -> String {
     let open = all.iter().any(|it| it.outcome == Outcome::Open);
     let id = match (open, all.is_empty()) {
@@ -180,7 +140,7 @@ pub(super) fn measured(it: &Resources, words: &Words) -> String {
     joined(&told, words)
 }
 
-fn joined(told: &[String], words: &Words) -> String {
+pub(super) fn joined(told: &[String], words: &Words) -> String {
     if told.is_empty() { words.text("fact-empty", &[]) } else { told.join("; ") }
 }
 
