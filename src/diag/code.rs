@@ -117,6 +117,7 @@ codes! {
     PortFiltered = "port-filtered", Edge, Problem;
     PortRejected = "port-rejected", Host, Problem;
     PortRefused = "port-refused", Host, Problem;
+    AnswersLost = "answers-lost", Isp, Problem;
 
     // After the connect
     AcceptedThenClosed = "accepted-then-closed", Proxy, Problem;

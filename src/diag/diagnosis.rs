@@ -226,9 +226,36 @@ const MASKS: &[(Code, &[Code])] = &[
     (Code::ReversePathFilter, &[Code::PortFiltered, Code::HostSilent]),
     (Code::ConntrackFull, &[Code::PortFiltered, Code::HostSilent]),
     (Code::BacklogOverflow, &[Code::PortFiltered, Code::SilentPeer]),
-    (Code::PortTaken, &[Code::NotAProxy]),
+    (Code::PortTaken, &[Code::NotAProxy, Code::PortRefused]),
+    // What the server sees of itself explains what the client sees of it.
+    (Code::DockerNotRunning, UNSERVED),
+    (Code::ContainerMissing, UNSERVED),
+    (Code::ContainerStopped, UNSERVED),
+    (Code::ContainerRestarting, UNSERVED),
+    (Code::ContainerPaused, UNSERVED),
+    (Code::ContainerOomKilled, UNSERVED),
+    (Code::WrongArchitecture, UNSERVED),
+    (Code::PortNotPublished, UNSERVED),
+    (Code::PortPublishedLoopbackOnly, UNSERVED),
+    (Code::PortPublishedElsewhere, UNSERVED),
+    (Code::ContainerNetworkMode, UNSERVED),
+    (Code::ListenerMissing, UNSERVED),
+    (Code::ListenerLoopbackOnly, UNSERVED),
+    (Code::ListenerOtherPort, UNSERVED),
+    (Code::PortRejected, &[Code::PortRefused]),
+    (Code::AnswersLost, &[Code::PortFiltered, Code::HostSilent]),
+    (Code::CloudFirewallSuspected, &[Code::PortFiltered, Code::HostSilent]),
+    (Code::ContainerDnsBroken, &[Code::ProxyDnsBroken, Code::TargetNameNotFound]),
+    (
+        Code::ContainerNoEgress,
+        &[Code::ProxyNoEgress, Code::ProxyDnsBroken, Code::TargetUnreachable],
+    ),
+    (Code::ContainerMtu, &[Code::TargetTlsStalled, Code::MtuBlackHole]),
     (Code::BehindNat, &[Code::PublicAddressDiffers]),
 ];
+
+/// What a client sees of a port behind which nobody serves.
+const UNSERVED: &[Code] = &[Code::PortRefused, Code::AcceptedThenClosed, Code::SilentPeer];
 
 /// What can't be known of a proxy that does not let us in.
 const BEYOND: &[Code] = &[
@@ -257,11 +284,14 @@ pub fn masks(cause: Code, symptom: Code) -> bool {
 /// The one cause of `evidence`, what else it may be, and what to know besides.
 pub fn diagnose(evidence: &Evidence) -> Diagnosis {
     let mut suspects = infer(evidence);
-    let causes: Vec<(Code, Confidence)> =
-        suspects.iter().map(|it| (it.code, it.confidence)).collect();
-    // A mere possibility explains nothing away that is better supported.
+    let causes: Vec<(Code, Confidence, Severity)> =
+        suspects.iter().map(|it| (it.code, it.confidence, it.severity)).collect();
+    // A mere possibility explains nothing away that is better supported, a warning no problem.
     suspects.retain(|it| {
-        !causes.iter().any(|(cause, sure)| masks(*cause, it.code) && *sure >= it.confidence)
+        let outdone = |sure, severity| {
+            sure >= it.confidence && (severity == Severity::Problem || it.severity == severity)
+        };
+        !causes.iter().any(|(cause, sure, of)| masks(*cause, it.code) && outdone(*sure, *of))
     });
     // "All is well" is said of what was tried; a problem with something else is one all the same.
     let problem = |it: &Suspect| it.severity == Severity::Problem;

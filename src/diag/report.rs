@@ -113,7 +113,10 @@ impl Report {
         let egress = of.egress().is_some_and(|(_, it)| forbidden(it.unseen));
         let witness = of.one::<Witness>(CheckId::Witness);
         let blind = witness.is_some_and(|(_, it)| it.blind == Some(Blind::NoPermission));
-        skipped || filters.any(unread) || container || egress || blind
+        // Alone, a server calls that its trouble.
+        let engine = self.evidence.of_server().and_then(Evidence::engine);
+        let engine = engine.is_some_and(|(_, it)| it.reach == super::fact::Reach::Forbidden);
+        skipped || filters.any(unread) || container || egress || blind || engine
     }
 
     /// Whether time or patience ended before everything was asked.

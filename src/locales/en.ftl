@@ -527,6 +527,25 @@ port-refused-long =
       listener-other-port).
     In Sami: compare host and port with what docker port shows.
 
+answers-lost = packets reach port { $port } of { $host }, but the answers do not come back
+answers-lost-long =
+    The server has seen packets from you and has answered them, yet nothing came back. So the port is
+    open and somebody listens; only the way back is broken. It can't be seen from one end alone.
+
+    Who can do that:
+    - a firewall of the hosting that also judges outgoing packets, or one without memory, which wants
+      a rule of its own for answers (TCP from port 8080, or "established");
+    - a second network card or a VPN on the server by which answers leave;
+    - a firewall or antivirus on your computer, your router, or your internet provider.
+
+    Looks alike: with host-firewall-drop and docker-user-drop the packets arrive and no answer leaves.
+    To tell the places apart, try over your phone's mobile internet: if that works, it is your network.
+
+    On the server, see by which interface answers to you leave (put your own address):
+        ip route get 203.0.113.7
+
+    At the hosting provider: look for rules for outgoing traffic and allow TCP from port 8080.
+
 ### After the connect
 
 accepted-then-closed = port { $port } of { $host } accepts the connection and closes it at once
@@ -2328,3 +2347,52 @@ vpn-captures-route-long =
         route add ADDRESS mask 255.255.255.255 GATEWAY
     The route is gone after a restart, or with:
         route delete ADDRESS
+
+### Both ends
+
+joint-kept-away = the server watched for { $seconds } s and saw no packet for port { $port }: the hosting keeps them out
+joint-command = on the server: { $subject }; then here: sami-proxy doctor { $proxy } --with TOKEN
+joint-old-token = the server as it is now
+joint-old-token-why = its token is old, it was made { $span } ago
+joint-old-token-unlock = on the server again: { $subject }
+
+fact-token = the server's token says so, made { $span } ago
+
+fix-open-the-port-there = in the panel of { $provider }: { $console }; let TCP port { $port } in from everywhere
+fix-let-answers-out = see whether a rule for outgoing packets keeps the server's answers back, and let TCP from port { $port } out
+fix-another-network = try over the phone's mobile internet; if that works, your router, antivirus or internet provider drops the answers
+fix-find-what-drops = look for a rule that drops the packets for port { $port }, and let them through
+
+silence-no-ssh = there is no ssh on this computer
+silence-no-name = no address was found for { $host }
+silence-refused = { $host } refuses the connection
+silence-timed-out = { $host } does not answer
+silence-key-unknown = the key of { $host } is not known on this computer yet
+silence-key-changed = the key of { $host } is not the one it had before
+silence-denied = { $host } does not let you in: the key or the user is wrong, or it wants a password
+silence-no-program = on { $host } there is neither sami-proxy nor a container of it
+silence-needs-password = on { $host } only the administrator may ask Docker
+silence-not-trusted = the proxy tells it to trusted clients only
+silence-no-report = what answers has no report to give
+silence-unreadable = what { $host } said is no report
+silence-other-version = the report of { $host } is of another version
+silence-out-of-time = { $host } was not done in time
+silence-interrupted = interrupted
+silence-failed = asking { $host } has failed
+
+unheard-no-ssh = in Windows: Settings, Apps, Optional features, OpenSSH Client; or { $subject }
+unheard-no-name = compare the name after --ssh with the server's name or address
+unheard-refused = compare host and port after --ssh (user@host:port) with those of your SSH server
+unheard-timed-out = see whether the server is on and lets you in by SSH: ssh { $target }
+unheard-key-unknown = connect once by hand, compare the key, answer yes: ssh { $target }
+unheard-key-changed = if the server was made anew: ssh-keygen -R { $host }, then connect once by hand; else somebody may be in between
+unheard-denied = set up a key that needs no password: ssh-copy-id { $target }
+unheard-no-program = on the server: { $subject }
+unheard-needs-password = on the server: { $subject }
+unheard-not-trusted = give --user USER:PASSWORD, or on the server: { $subject }
+unheard-no-report = on the server: { $subject }
+unheard-unreadable = on the server: { $subject }
+unheard-other-version = install the same version on both sides, or on the server: { $subject }
+unheard-out-of-time = give the same check more time: --timeout 60
+unheard-interrupted = make the same check again
+unheard-failed = connect by hand and see what it says: ssh { $target }

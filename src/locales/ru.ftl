@@ -536,6 +536,25 @@ port-refused-long =
       listener-other-port).
     В Sami: сравните хост и порт с тем, что показывает docker port.
 
+answers-lost = пакеты доходят до порта { $port } на { $host }, но ответы не возвращаются
+answers-lost-long =
+    Сервер видел ваши пакеты и ответил на них, но к вам ничего не вернулось. Значит, порт открыт и на
+    нём слушают; сломана только обратная дорога. С одной стороны этого не увидеть.
+
+    Кто на это способен:
+    - брандмауэр хостинга, который судит и исходящие пакеты, или брандмауэр без памяти: ему нужно
+      отдельное правило для ответов (TCP с порта 8080, или «established»);
+    - вторая сетевая карта или VPN на сервере, через которые уходят ответы;
+    - брандмауэр или антивирус на вашем компьютере, ваш роутер или ваш провайдер.
+
+    Похоже выглядит: при host-firewall-drop и docker-user-drop пакеты доходят, но ответ не уходит.
+    Чтобы различить места, попробуйте через мобильный интернет: если работает, дело в вашей сети.
+
+    На сервере посмотрите, через какой интерфейс уходят ответы вам (подставьте свой адрес):
+        ip route get 203.0.113.7
+
+    У хостинга: найдите правила для исходящего трафика и разрешите TCP с порта 8080.
+
 ### После соединения
 
 accepted-then-closed = порт { $port } на { $host } принимает соединение и тут же закрывает его
@@ -2324,3 +2343,52 @@ vpn-captures-route-long =
         route add ADDRESS mask 255.255.255.255 GATEWAY
     После перезагрузки маршрут исчезнет, раньше его удаляет:
         route delete ADDRESS
+
+### Обе стороны
+
+joint-kept-away = сервер смотрел { $seconds } с и не видел ни одного пакета на порт { $port }: их не пропускает хостинг
+joint-command = на сервере: { $subject }; затем здесь: sami-proxy doctor { $proxy } --with TOKEN
+joint-old-token = каков сервер сейчас
+joint-old-token-why = его токен стар, он сделан { $span } назад
+joint-old-token-unlock = на сервере ещё раз: { $subject }
+
+fact-token = так говорит токен сервера, сделанный { $span } назад
+
+fix-open-the-port-there = в кабинете { $provider }: { $console }; впустите TCP-порт { $port } отовсюду
+fix-let-answers-out = посмотрите, не держит ли ответы сервера правило для исходящих пакетов, и выпустите TCP с порта { $port }
+fix-another-network = попробуйте через мобильный интернет; если работает, ответы выбрасывает ваш роутер, антивирус или провайдер
+fix-find-what-drops = найдите правило, которое выбрасывает пакеты для порта { $port }, и пропустите их
+
+silence-no-ssh = на этом компьютере нет ssh
+silence-no-name = у имени { $host } не нашлось адреса
+silence-refused = { $host } отказывает в соединении
+silence-timed-out = { $host } не отвечает
+silence-key-unknown = ключ сервера { $host } этому компьютеру ещё не знаком
+silence-key-changed = ключ сервера { $host } не тот, что был раньше
+silence-denied = { $host } вас не пускает: не тот ключ, не тот пользователь или нужен пароль
+silence-no-program = на { $host } нет ни sami-proxy, ни его контейнера
+silence-needs-password = на { $host } спрашивать Docker может только администратор
+silence-not-trusted = прокси рассказывает это только доверенным клиентам
+silence-no-report = у того, кто отвечает, отчёта нет
+silence-unreadable = то, что сказал { $host }, не отчёт
+silence-other-version = отчёт { $host } другой версии
+silence-out-of-time = { $host } не успел
+silence-interrupted = прервано
+silence-failed = спросить { $host } не удалось
+
+unheard-no-ssh = в Windows: Параметры, Приложения, Дополнительные компоненты, Клиент OpenSSH; или { $subject }
+unheard-no-name = сравните имя после --ssh с именем или адресом сервера
+unheard-refused = сравните адрес и порт после --ssh (user@host:port) с теми, где ваш сервер SSH
+unheard-timed-out = проверьте, включён ли сервер и пускает ли он по SSH: ssh { $target }
+unheard-key-unknown = подключитесь один раз вручную, сравните ключ, ответьте yes: ssh { $target }
+unheard-key-changed = если сервер сделан заново: ssh-keygen -R { $host }, затем один раз подключитесь вручную; иначе кто-то может быть посередине
+unheard-denied = настройте ключ, которому не нужен пароль: ssh-copy-id { $target }
+unheard-no-program = на сервере: { $subject }
+unheard-needs-password = на сервере: { $subject }
+unheard-not-trusted = добавьте --user USER:PASSWORD, или на сервере: { $subject }
+unheard-no-report = на сервере: { $subject }
+unheard-unreadable = на сервере: { $subject }
+unheard-other-version = поставьте одну версию на обе стороны, или на сервере: { $subject }
+unheard-out-of-time = дайте той же проверке больше времени: --timeout 60
+unheard-interrupted = повторите проверку
+unheard-failed = подключитесь вручную и посмотрите, что он скажет: ssh { $target }

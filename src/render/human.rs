@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use super::ends::told;
 use super::look::Look;
 use super::sentences::{about, advice, cause, headline, not_checked, sentence, summary, word};
 use super::waterfall;
@@ -138,6 +139,8 @@ impl Page<'_> {
         let (report, words) = (self.report, self.words);
         let facts = verdict.because.iter().filter_map(|it| report.evidence.find(it));
         let mut proofs: Vec<String> = facts.map(|(fact, end)| summary(fact, end, words)).collect();
+        let server = report.evidence.server.as_deref().filter(|_| proofs.is_empty());
+        proofs.extend(server.and_then(|it| told(it, words)));
         let more = proofs.len().saturating_sub(MOST_PROOFS);
         if more > 0 {
             proofs.truncate(MOST_PROOFS);

@@ -1,6 +1,8 @@
 //! Reports and causes → text. Pure. All words are those of [`words`].
 
+mod ends;
 pub mod human;
+mod inside;
 pub mod json;
 pub mod look;
 mod machine;

@@ -2,19 +2,18 @@
 
 use serde::Serialize;
 
-use super::{inside, machine};
 use super::server::{
-    contained, engined, filtered, kernel, listened, measured, owned, reached_out,
-    witnessed,
+    contained, engined, filtered, kernel, listened, measured, owned, reached_out, witnessed,
 };
 use super::through::{applied, healthy, idled, journeyed, streamed, transferred, tried};
 use super::words::{Arg, Lang, Words};
-use crate::diag::code::Code;
+use super::{ends, inside, machine};
+use crate::diag::code::{Code, Severity};
 use crate::diag::diagnosis::State;
 use crate::diag::evidence::{Command, Evidence, Role, Subject};
 use crate::diag::fact::{
-    Addresses, Attempt, CheckId, Connects, Data, Fact, Hello, Journey, Outcome, Route,
-    Speaks, Status, Witness,
+    Addresses, Attempt, CheckId, Connects, Data, Fact, Hello, Journey, Outcome, Route, Speaks,
+    Status, Witness,
 };
 use crate::diag::infer::Suspect;
 use crate::diag::report::Report;
@@ -97,6 +96,10 @@ pub(super) fn cause(report: &Report, suspect: &Suspect, words: &Words) -> String
             all.insert(0, ("count", Number(sites.saturating_sub(1))));
             words.text(if sites > 1 { "ok-through-many" } else { "ok-through" }, &all)
         }
+        // It was proved by both ends, not only suspected by one.
+        (Code::CloudFirewallSuspected, _) if suspect.severity == Severity::Problem => {
+            words.text("joint-kept-away", &all)
+        }
         (Code::Ok, Command::CheckPort) if untold => words.text("ok-untold", &all),
         _ => words.summary(suspect.code, &all),
     };
@@ -106,7 +109,7 @@ pub(super) fn cause(report: &Report, suspect: &Suspect, words: &Words) -> String
 }
 
 /// So many seconds in the largest unit that they fill.
-fn span(seconds: u64, words: &Words) -> String {
+pub(super) fn span(seconds: u64, words: &Words) -> String {
     let (id, unit) = match seconds {
         0..=119 => ("span-seconds", 1),
         120..=7_199 => ("span-minutes", 60),
@@ -161,11 +164,15 @@ pub(super) fn not_checked(report: &Report, words: &Words) -> Vec<NotChecked> {
             why: about("not-checked-beyond-why"),
             unlock: about("not-checked-beyond-unlock"),
         }),
-        (State::Broken | State::Inconclusive, _) => all.push(NotChecked {
-            what: about("not-checked-server"),
-            why: about("not-checked-server-why"),
-            unlock: about("not-checked-server-unlock"),
-        }),
+        (State::Broken | State::Inconclusive, _) if report.evidence.server.is_none() => {
+            all.push(ends::unseen(report, words));
+        }
+        (State::Broken | State::Inconclusive, _) => {}
+    }
+    let server = report.evidence.server.as_deref();
+    all.extend(server.and_then(|it| ends::unheard(it, report, words)));
+    if report.evidence.of_server().is_some() {
+        all.extend(kept_from_us(report, words));
     }
     all.extend(cut_short(report, words));
     all
@@ -174,14 +181,7 @@ pub(super) fn not_checked(report: &Report, words: &Words) -> Vec<NotChecked> {
 /// What a server's own report does not tell.
 fn not_seen_from_the_server(report: &Report, words: &Words) -> Vec<NotChecked> {
     let about = |id| about(id, &report.evidence.subject, words);
-    let mut all = Vec::new();
-    if report.is_kept_from_us() {
-        all.push(NotChecked {
-            what: about("not-checked-root"),
-            why: about("not-checked-root-why"),
-            unlock: about("not-checked-root-unlock"),
-        });
-    }
+    let mut all: Vec<NotChecked> = kept_from_us(report, words).into_iter().collect();
     if report.evidence.asked.role == Role::Container {
         all.push(inside::not_checked(report, words));
         all.extend(cut_short(report, words));
@@ -198,6 +198,16 @@ fn not_seen_from_the_server(report: &Report, words: &Words) -> Vec<NotChecked> {
     }
     all.extend(cut_short(report, words));
     all
+}
+
+/// What only the administrator of the server may see.
+fn kept_from_us(report: &Report, words: &Words) -> Option<NotChecked> {
+    let about = |id| about(id, &report.evidence.subject, words);
+    report.is_kept_from_us().then(|| NotChecked {
+        what: about("not-checked-root"),
+        why: about("not-checked-root-why"),
+        unlock: about("not-checked-root-unlock"),
+    })
 }
 
 /// What there was no time for.

@@ -4,8 +4,8 @@ use super::sentences::{count, named};
 use super::words::{Arg, Words};
 use crate::diag::evidence::Evidence;
 use crate::diag::fact::{
-    Binding, Container, Dialled, Egress, Engine, HostListener, Kernel, Listeners,
-    Outcome, OwnAddresses, PacketFilter, Reach, Read, Reply, Resources, State, Witness,
+    Binding, Container, Dialled, Egress, Engine, HostListener, Kernel, Listeners, Outcome,
+    OwnAddresses, PacketFilter, Reach, Read, Reply, Resources, State, Witness,
 };
 use crate::diag::infer::{knock, own_knock};
 use crate::diag::packets::walk::{Fate, Spot};

@@ -137,6 +137,9 @@ pub const MEASURED: &[&str] = &[
     "rate",
     // free, of a disk or of memory
     "megabytes",
+    // a hosting, and where its firewall is
+    "provider",
+    "console",
 ];
 
 /// `text` without anything that a terminal obeys: control characters, and those that turn the
@@ -276,6 +279,9 @@ mod tests {
         ("provider", "Reach", "infer/content"),
         ("progress", "Area", "plan"),
         ("setting", "SettingOf", "fact/machine"),
+        // What is missing of the server, and what would bring it.
+        ("silence", "Silence", "server"),
+        ("unheard", "Silence", "server"),
     ];
 
     /// How the messages begin that the code names as they are.
@@ -286,6 +292,7 @@ mod tests {
         "fact-",
         "far-",
         "fix-",
+        "joint-",
         "label-",
         "llm-",
         "not-checked-",

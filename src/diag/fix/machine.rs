@@ -90,4 +90,5 @@ pub(super) const ONLY: &[(&str, &[&str])] = &[
     ("fix-edit-exceptions", &["windows", "windows-for-all"]),
     ("fix-edit-no-proxy", &["variables", "gnome", "macos", "windows-services"]),
     ("fix-start-it-anew", &["late"]),
+    ("fix-open-the-port-there", &["provider"]),
 ];

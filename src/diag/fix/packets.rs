@@ -74,6 +74,12 @@ pub(super) const FIXES: &[Row] = &[
         Some("sudo nft insert rule {family} {table} {base} tcp dport {dport} accept"),
         "fix-accept-first",
     ),
+    (
+        Code::HostFirewallDrop,
+        Place::Server,
+        Some("sudo nft list ruleset | grep -n {seek}; sudo iptables-save | grep -i {seek}"),
+        "fix-find-what-drops",
+    ),
     (Code::PortRejected, Place::Server, Some("sudo ufw allow {ufwport}/tcp"), "fix-ufw-allow"),
     (
         Code::PortRejected,
@@ -119,7 +125,10 @@ pub(super) const FIXES: &[Row] = &[
     ),
     (Code::ReversePathFilter, Place::Server, Some("ip route get {client}"), "fix-look-at-route"),
     (Code::BacklogOverflow, Place::Docker, Some("docker restart sami-llm-proxy"), "fix-restart-it"),
+    (Code::CloudFirewallSuspected, Place::Provider, None, "fix-open-the-port-there"),
     (Code::CloudFirewallSuspected, Place::Provider, None, "fix-open-the-port-at-the-provider"),
+    (Code::AnswersLost, Place::Provider, None, "fix-let-answers-out"),
+    (Code::AnswersLost, Place::Windows, None, "fix-another-network"),
     (Code::BehindNat, Place::Provider, None, "fix-test-from-outside"),
     (Code::PublicAddressDiffers, Place::Sami, None, "fix-check-the-address"),
 ];

@@ -8,6 +8,7 @@ mod both;
 mod certificate;
 mod client;
 mod content;
+mod digest;
 mod docker;
 mod entry;
 mod filter;
@@ -28,6 +29,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 
 pub use content::{Reach, reach};
+pub use digest::NAMES;
 pub use packets::{knock, own_knock};
 pub use published::leads_to_a_listener;
 
@@ -77,8 +79,8 @@ pub struct Suspect {
     pub code: Code,
     /// How sure.
     pub confidence: Confidence,
-    /// How bad it is here: as bad as its code, or less. A provider of a whole table that does not
-    /// serve us is no broken proxy.
+    /// How bad it is here, mostly as bad as its code. A provider of a whole table that does not serve
+    /// us is no broken proxy; a firewall that was suspected is a problem when the other end proves it.
     pub severity: Severity,
     /// The facts that speak for it.
     pub because: Vec<Reference>,

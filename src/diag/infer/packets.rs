@@ -143,6 +143,15 @@ pub fn own_knock(evidence: &Evidence) -> Option<Fate> {
     Some(View::new(evidence)?.visitor?.1.fate)
 }
 
+/// Whether no rule stops anybody, and every rule is known.
+pub(super) fn lets_everybody_in(evidence: &Evidence) -> bool {
+    View::new(evidence).is_some_and(|view| {
+        let ways = [Some(&view.anybody), view.visitor.as_ref()];
+        let pass = ways.into_iter().flatten().all(|(_, it)| it.fate == Fate::Accepted);
+        pass && view.world.is_complete()
+    })
+}
+
 /// A client that the witness saw knocking in vain.
 fn ignored(evidence: &Evidence) -> Option<IpAddr> {
     let (_, witness) = evidence.one::<Witness>(CheckId::Witness)?;

@@ -200,7 +200,7 @@ mod tests {
         let ok = b"HTTP/1.1 200 OK\r\nServer: nginx\r\nContent-Length: 0\r\n\r\n".as_slice();
         let bad = b"HTTP/1.1 400 Bad Request\r\nServer: nginx\r\n\r\n".as_slice();
         let squid = b"HTTP/1.1 503 Service Unavailable\r\nVia: 1.1 box (squid)\r\n\r\n".as_slice();
-        let whoami = b"HTTP/1.1 200 OK\r\n\r\n{\"service\":\"sami-proxy\",\"nonce\":\"n1\",\"version\":\"0.1.0\"}".as_slice();
+        let whoami = b"HTTP/1.1 200 OK\r\n\r\n{\"service\":\"sami-proxy\",\"nonce\":\"n1\",\"version\":\"0.1.0\",\"trusted\":false}".as_slice();
         let other =
             b"HTTP/1.1 200 OK\r\n\r\n{\"service\":\"sami-proxy\",\"nonce\":\"n2\"}".as_slice();
         let wants =
@@ -224,6 +224,10 @@ mod tests {
             (&[(AbsoluteForm, ok), (Socks5, b"\x05\x00")], Speaks::WebServer),
             (&[(AbsoluteForm, b"220 mail ESMTP\r\n")], Speaks::Unknown),
         ];
+        let stranger = known(&[heard(AbsoluteForm, End::Answered, whoami)], "n1");
+        assert_eq!((stranger.trusted, stranger.nonce_returned), (Some(false), true));
+        // Of somebody who only says so nothing is believed.
+        assert_eq!(known(&[heard(AbsoluteForm, End::Answered, whoami)], "n2").trusted, None);
         for (said, expected) in cases {
             let mut all: Vec<_> =
                 said.iter().map(|(said, bytes)| heard(*said, End::Answered, bytes)).collect();
