@@ -135,18 +135,7 @@ pub fn health(fact: &Fact) -> Health {
         (_, CheckId::ControlAddress, Some(Data::Control(control))) => {
             if control.attempt.outcome == Outcome::Open { Health::Warn } else { Health::Ok }
         }
-        (_, CheckId::Hello, Some(Data::Hello(hello))) => match hello.speaks {
-            Some(Speaks::SamiProxy | Speaks::HttpProxy | Speaks::Socks) => Health::Ok,
-            Some(
-                Speaks::WebServer
-                | Speaks::Ssh
-                | Speaks::Tls
-                | Speaks::Unknown
-                | Speaks::Nothing
-                | Speaks::Closes,
-            )
-            | None => Health::Bad,
-        },
+        (_, CheckId::Hello, Some(Data::Hello(hello))) => of_speaker(hello.speaks),
         (_, CheckId::ProxyHealth, Some(Data::Health(far))) => of_far(far),
         (_, CheckId::ThroughProxy | CheckId::Llm, Some(Data::Journey(it))) => of_reach(reach(it)),
         (Status::Worked, ..) => Health::Ok,
@@ -191,6 +180,22 @@ pub fn health(fact: &Fact) -> Health {
             | CheckId::ServerResources,
             _,
         ) => Health::Bad,
+    }
+}
+
+/// Whether that is a proxy.
+const fn of_speaker(it: Option<Speaks>) -> Health {
+    match it {
+        Some(Speaks::SamiProxy | Speaks::HttpProxy | Speaks::Socks) => Health::Ok,
+        Some(
+            Speaks::WebServer
+            | Speaks::Ssh
+            | Speaks::Tls
+            | Speaks::Unknown
+            | Speaks::Nothing
+            | Speaks::Closes,
+        )
+        | None => Health::Bad,
     }
 }
 

@@ -206,9 +206,8 @@ mod tests {
         }
     }
 
-    fn answered(end: End, bytes: usize) -> Option<Exchange> {
-        let said = Said::OriginForm;
-        Some(Exchange { said, end, first: String::new(), bytes, elapsed_us: 400 })
+    fn answered(end: End, bytes: usize) -> Exchange {
+        Exchange { said: Said::OriginForm, end, first: String::new(), bytes, elapsed_us: 400 }
     }
 
     /// A container in which all is well.
@@ -224,7 +223,7 @@ mod tests {
             gateways: vec!["172.17.0.1".parse().unwrap()],
             clients: Some(Clients { gateway: 0, others: 3 }),
             memory: Some(Memory { limit: None, used: Some(20 << 20), killed: Some(0) }),
-            answer: answered(End::Answered, 90),
+            answer: Some(answered(End::Answered, 90)),
             ..Inside::default()
         };
         (inside, Egress { outside: vec![], host_mtu: None, ..egress() })
@@ -281,7 +280,7 @@ mod tests {
             it.clients = Some(Clients { gateway: 4, others: 0 });
         });
         // Who may not be asked closes; and the proxy does not ask itself.
-        is_well(|it, _| it.answer = answered(End::Closed, 0));
+        is_well(|it, _| it.answer = Some(answered(End::Closed, 0)));
         is_well(|it, _| it.answer = None);
     }
 
@@ -316,7 +315,7 @@ mod tests {
             it.listeners = Some(vec![listener("127.0.0.1:8080", 0)]);
         });
         assert_eq!((untold.state, untold.verdict), (State::Inconclusive, None));
-        let silent = verdict(|it, _| it.answer = answered(End::Silent, 0));
+        let silent = verdict(|it, _| it.answer = Some(answered(End::Silent, 0)));
         assert_eq!(silent, Some((Code::SilentPeer, Likely)));
     }
 

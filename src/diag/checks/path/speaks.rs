@@ -1,5 +1,7 @@
 //! What answers, by what it said. Pure.
 
+use serde_json::Value;
+
 use super::exchange::{Heard, printable};
 use crate::diag::fact::{End, Said, Speaks};
 
@@ -138,8 +140,8 @@ pub(super) fn known(heard: &[Heard], nonce: &str) -> Known {
 fn ours(answer: &Answer, nonce: &str) -> Option<Known> {
     let named = |name| answer.field(name).is_some_and(|value| value.contains("sami-proxy"));
     let refused = named("proxy-status") || named("proxy-authenticate");
-    let told = serde_json::from_str::<serde_json::Value>(&answer.body).unwrap_or_default();
-    let text = |key: &str| told.get(key).and_then(serde_json::Value::as_str).map(shown);
+    let told = serde_json::from_str::<Value>(&answer.body).unwrap_or_default();
+    let text = |key: &str| told.get(key).and_then(Value::as_str).map(shown);
     let nonce_returned = text("service").is_some_and(|it| it == "sami-proxy")
         && text("nonce").is_some_and(|it| it == nonce);
     (nonce_returned || refused).then(|| Known {
@@ -147,7 +149,7 @@ fn ours(answer: &Answer, nonce: &str) -> Option<Known> {
         name: None,
         version: text("version").filter(|_| nonce_returned),
         client: text("client").filter(|_| nonce_returned),
-        trusted: told.get("trusted").and_then(|it| it.as_bool()).filter(|_| nonce_returned),
+        trusted: told.get("trusted").and_then(Value::as_bool).filter(|_| nonce_returned),
         nonce_returned,
         settled: true,
     })
