@@ -52,6 +52,7 @@ const PURE: &[&str] = &[
     "diag/plan_host.rs",
     "diag/settings",
     "diag/times.rs",
+    "diag/token.rs",
     "diag/withheld.rs",
     "render",
     "proxy/policy.rs",

@@ -381,7 +381,7 @@ fn an_old_token_says_so() {
     assert_eq!(rows(&all), young + 1);
 }
 
-const SILENCES: [Silence; 16] = [
+const SILENCES: [Silence; 17] = [
     Silence::NoSsh,
     Silence::NoName,
     Silence::Refused,
@@ -390,6 +390,7 @@ const SILENCES: [Silence; 16] = [
     Silence::KeyChanged,
     Silence::Denied,
     Silence::NoProgram,
+    Silence::NoDocker,
     Silence::NeedsPassword,
     Silence::NotTrusted,
     Silence::NoReport,

@@ -22,7 +22,7 @@ use std::time::{Duration, SystemTime};
 use lab::docker::{Engine, NAME};
 use lab::docker_faults::{DOCKER_FAULTS, DOCKER_HEALTHY, DockerFault};
 use lab::rows::all_on_engines;
-use lab::{Lab, Place};
+use lab::{Lab, PROXY, Place};
 use sami_proxy::diag::ask::Ask;
 use sami_proxy::diag::code::{Code, Severity};
 use sami_proxy::diag::diagnosis::{Diagnosis, State, diagnose};
@@ -254,6 +254,14 @@ fn the_container_looks_at_itself_and_says_what_to_do_on_its_server() {
         (&"host".into(), &"ok".into()),
         "{said}"
     );
+    // A client that the proxy trusts hears all of it, and is well.
+    let begun = SystemTime::now();
+    let output = lab.program(&["doctor", PROXY, "--target", "http://www.google.com/", "--json"]);
+    println!("the client: {:.1} s", begun.elapsed().unwrap().as_secs_f32());
+    let client: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let there = &client["evidence"]["server"]["heard"]["evidence"];
+    assert_eq!(there["asked"]["role"], "container", "{client:#}");
+    assert_eq!(client["verdict"]["code"], "ok", "{client:#}");
     let (alone, code) = inside(&engine, &["run", "--rm", NAME, "doctor", "--json"]);
     assert_eq!((&alone["verdict"]["code"], code), (&Value::Null, Some(3)), "{alone:#}");
     for (options, expected) in [

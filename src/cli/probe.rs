@@ -90,7 +90,8 @@ pub(super) fn request(flags: Flags<'_>, proxy: Option<&str>) -> Result<(Ask, Dur
         ..Asked::default()
     };
     let roots = flags.one(args::CA).map_or_else(|| Ok(Vec::new()), roots)?;
-    Ok((Ask { subject, asked, login: url.login, roots, pin }, budget))
+    let login = url.login;
+    Ok((Ask { asked, login, roots, pin, ..Ask::port(subject) }, budget))
 }
 
 fn typed<'a>(flags: Flags<'a>, proxy: Option<&'a str>) -> Result<&'a str, String> {

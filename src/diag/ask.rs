@@ -3,6 +3,8 @@
 use rustls::pki_types::CertificateDer;
 
 use super::evidence::{Asked, Evidence, Subject};
+use super::server::Server;
+use super::ssh::Shell;
 use crate::net::pin::Pin;
 use crate::secret::Secret;
 
@@ -19,15 +21,28 @@ pub struct Ask {
     pub roots: Vec<CertificateDer<'static>>,
     /// The key that the proxy's own certificate must have; then nothing else of it matters.
     pub pin: Option<Pin>,
+    /// The server itself, to be asked meanwhile.
+    pub ssh: Option<Shell>,
+    /// What it has said before, in a token.
+    pub told: Option<Server>,
 }
 
 impl Ask {
     /// About the port of `subject` only.
     pub fn port(subject: Subject) -> Self {
-        Self { subject, asked: Asked::default(), login: None, roots: Vec::new(), pin: None }
+        Self {
+            subject,
+            asked: Asked::default(),
+            login: None,
+            roots: Vec::new(),
+            pin: None,
+            ssh: None,
+            told: None,
+        }
     }
 
     pub(super) fn evidence(&self) -> Evidence {
-        Evidence::new(self.subject.clone(), self.asked.clone())
+        let server = self.told.clone().map(Box::new);
+        Evidence { server, ..Evidence::new(self.subject.clone(), self.asked.clone()) }
     }
 }

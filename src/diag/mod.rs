@@ -21,5 +21,7 @@ mod report_host;
 pub mod run;
 pub mod server;
 pub mod settings;
+pub mod ssh;
 pub mod times;
+pub mod token;
 pub mod withheld;

@@ -13,6 +13,7 @@ use super::evidence::{Command, Evidence, Role};
 use super::fact::{Fact, Reference, Skip, Status};
 use super::plan::{Area, Step, steps};
 use super::server::Server;
+use super::ssh::Asking;
 
 /// A check ends by itself at the deadline; this is for one that does not.
 const GRACE: Duration = Duration::from_millis(300);
@@ -27,6 +28,8 @@ pub async fn run(
 ) -> Evidence {
     let deadline = Instant::now() + budget;
     let mut evidence = ask.evidence();
+    let of = (ask.subject.port, deadline);
+    let mut server = ask.ssh.as_ref().map(|it| Asking::begin(it, of.0, of.1, stop.clone()));
     let ask = Arc::new(ask);
     for area in Area::of(&ask.asked) {
         begins(*area);
@@ -39,18 +42,27 @@ pub async fn run(
         };
         let planned = steps(*area, &evidence);
         let running = run_area(planned, evidence.facts.len(), &context);
-        let (facts, server) = tokio::join!(running, ask_server(*area, &context));
+        let (facts, told) = tokio::join!(running, ask_proxy(*area, &context));
         evidence.facts.extend(facts);
-        evidence.server = evidence.server.or(server);
+        evidence.server = evidence.server.or(told);
+        // As soon as its address is known.
+        if let (Some(server), Some(port)) = (&mut server, evidence.candidates().first()) {
+            server.knock_at(*port);
+        }
+    }
+    if let Some(server) = server {
+        evidence.server = Some(Box::new(server.end().await));
     }
     evidence
 }
 
-/// The proxy needs some seconds to look around, so it is asked while the last area is under way.
-async fn ask_server(area: Area, context: &Context) -> Option<Box<Server>> {
+/// What the proxy itself says of its server, when nobody else was asked. It needs some seconds to
+/// look around, so it is asked while the last area is under way.
+async fn ask_proxy(area: Area, context: &Context) -> Option<Box<Server>> {
     let asked = &context.evidence.asked;
     let wanted = matches!((asked.command, asked.role), (Command::Doctor, Role::Client));
-    if !wanted || area != Area::Through || context.evidence.server.is_some() {
+    let asked_already = context.evidence.server.is_some() || context.ask.ssh.is_some();
+    if !wanted || area != Area::Through || asked_already {
         return None;
     }
     other_end(context).await.map(Box::new)

@@ -68,6 +68,8 @@ pub enum Silence {
     Denied,
     /// There is neither this program nor its image.
     NoProgram,
+    /// Docker does not answer there, and without it there is no program.
+    NoDocker,
     /// Only its administrator may, with a password that nobody is there to type.
     NeedsPassword,
     /// It does not serve its report to this client.

@@ -170,6 +170,42 @@ pub enum Provider {
     OpenStack,
 }
 
+impl Provider {
+    /// In the order of their numbers; only added to.
+    const ALL: [Self; 19] = [
+        Self::Hetzner,
+        Self::DigitalOcean,
+        Self::Aws,
+        Self::Google,
+        Self::Azure,
+        Self::Oracle,
+        Self::Ovh,
+        Self::Vultr,
+        Self::Linode,
+        Self::Yandex,
+        Self::Selectel,
+        Self::Timeweb,
+        Self::Vk,
+        Self::Scaleway,
+        Self::Alibaba,
+        Self::Tencent,
+        Self::UpCloud,
+        Self::IonosCloud,
+        Self::OpenStack,
+    ];
+
+    /// The one with the `number`, from 1.
+    pub fn with_number(number: u8) -> Option<Self> {
+        Self::ALL.get(usize::from(number.checked_sub(1)?)).copied()
+    }
+
+    /// Its number, from 1.
+    pub fn number(self) -> u8 {
+        let at = Self::ALL.iter().position(|it| *it == self);
+        at.and_then(|at| u8::try_from(at + 1).ok()).unwrap_or(0)
+    }
+}
+
 /// SYNs that came to the port, counted below every rule.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Witness {

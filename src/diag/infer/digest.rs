@@ -62,8 +62,7 @@ pub(super) fn suspects(digest: &Digest) -> Vec<Suspect> {
 
 fn suspect(it: &Finding) -> Option<Suspect> {
     let code = Code::find(&it.code)?;
-    let all = [Confidence::Possible, Confidence::Likely, Confidence::Certain];
-    let confidence = all.into_iter().find(|known| known.word() == it.confidence)?;
+    let confidence = Confidence::ALL.into_iter().find(|known| known.word() == it.confidence)?;
     let known = |(name, value): &(String, String)| {
         let name = NAMES.iter().find(|known| *known == name)?;
         Some((*name, value.clone()))

@@ -50,6 +50,9 @@ pub enum Confidence {
 }
 
 impl Confidence {
+    /// Every one, the least sure first.
+    pub const ALL: [Self; 3] = [Self::Possible, Self::Likely, Self::Certain];
+
     /// As JSON has it.
     pub const fn word(self) -> &'static str {
         match self {

@@ -3,17 +3,13 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use serde::Deserialize;
-use serde_json::Value;
-
 use super::super::Context;
 use super::super::through::entry::Duplex;
 use super::ask::{Content, asked, end_of, entered, get, limited};
-use crate::diag::evidence::{Evidence, Role};
+use crate::diag::evidence::Role;
 use crate::diag::fact::{End, How};
-use crate::diag::report::SCHEMA;
 use crate::diag::server::{By, Heard, Server, Silence};
-use crate::target::Target;
+use crate::diag::ssh::said;
 
 /// The proxy looks for at most ten seconds.
 const LIMIT: Duration = Duration::from_secs(11);
@@ -73,33 +69,15 @@ const fn of_status(status: u16) -> Silence {
     }
 }
 
-/// As `--json` prints it; the rest of it is made of the evidence again.
-#[derive(Deserialize)]
-struct Document {
-    schema: u32,
-    #[serde(default)]
-    evidence: Value,
-}
-
+/// A document as `--json` prints it; only its evidence is read.
 fn read(text: &[u8]) -> Heard {
-    let Ok(document) = serde_json::from_slice::<Document>(text) else {
-        return Heard::Nothing(Silence::Unreadable);
-    };
-    if document.schema != SCHEMA {
-        return Heard::Nothing(Silence::OtherVersion);
-    }
-    // A form of our own that is not understood has facts that are not known here.
-    match serde_json::from_value::<Evidence>(document.evidence) {
-        Ok(evidence) if is_of_a_server(&evidence) => Heard::Evidence(Box::new(evidence)),
+    let text = String::from_utf8_lossy(text);
+    match said::report(&text) {
+        // A client's report is not what was asked for.
+        Ok(evidence) if evidence.asked.role != Role::Client => Heard::Evidence(Box::new(evidence)),
         Ok(_) => Heard::Nothing(Silence::Unreadable),
-        Err(_) => Heard::Nothing(Silence::OtherVersion),
+        Err(why) => Heard::Nothing(why),
     }
-}
-
-/// Its subject stands in commands that people copy.
-fn is_of_a_server(evidence: &Evidence) -> bool {
-    let named = Target::from_authority(&evidence.subject.authority()).is_ok();
-    named && evidence.asked.role != Role::Client
 }
 
 #[cfg(test)]
@@ -136,7 +114,7 @@ mod tests {
         let mut newer = document(1, "host", "192.0.2.1");
         newer["evidence"]["facts"] = json!([{ "check": "not-yet-made" }]);
         assert_eq!(silence(&newer), Some(Silence::OtherVersion));
-        assert_eq!(silence(&json!({ "schema": 1 })), Some(Silence::OtherVersion));
+        assert_eq!(silence(&json!({ "schema": 1 })), Some(Silence::Unreadable));
         for other in [json!({}), json!([]), json!("ok"), json!({ "schema": "1" })] {
             assert_eq!(silence(&other), Some(Silence::Unreadable), "{other}");
         }
