@@ -276,6 +276,9 @@ test_main() {
   check "it is process 1, and uid and gid are 65532" is_process_one
   check "the program is static" is_static "$main"
   becomes_healthy "$began"
+  # It says 1 where there is no way out to the internet.
+  check "docker exec $main sami-proxy doctor sees where it listens" \
+    has "$(docker exec "$main" sami-proxy doctor --verbose --lang en || true)" "listens at 0.0.0.0:8080"
   check "GET /healthz through the published port is ok" healthz "localhost:$published"
   check "curl -x http://localhost:$published http://127.0.0.1:1/ is refused: 403 with Proxy-Status" refuses_a_stranger
   check "… and docker logs | grep -i error shows it" within 5 eval "has \"\$(error_lines $main)\" 127.0.0.1:1"

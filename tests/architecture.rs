@@ -55,6 +55,7 @@ const PURE: &[&str] = &[
     "diag/settings",
     "diag/times.rs",
     "diag/token.rs",
+    "diag/withheld.rs",
     "render",
     "proxy/policy.rs",
     "proxy/destinations.rs",

@@ -19,16 +19,17 @@ mod lab;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use lab::docker::Engine;
+use lab::docker::{Engine, NAME};
 use lab::docker_faults::{DOCKER_FAULTS, DOCKER_HEALTHY, DOCKER_PAIRS, DockerFault};
 use lab::rows::all_on_engines;
-use lab::{Lab, Place};
+use lab::{Lab, PROXY, Place};
 use sami_proxy::diag::ask::Ask;
 use sami_proxy::diag::code::{Code, Severity};
 use sami_proxy::diag::diagnosis::{Alternative, Diagnosis, State, diagnose};
 use sami_proxy::diag::evidence::{Asked, Command, Evidence, Family, Role, Subject};
 use sami_proxy::diag::infer::{Confidence, RULES};
 use sami_proxy::diag::run::run;
+use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 /// Set in the process that looks: the port to look at, and the seconds to wait for knocks.
@@ -262,5 +263,79 @@ fn a_healthy_server_raises_nothing() {
 fn every_cause_of_the_server_has_a_rule() {
     for fault in DOCKER_FAULTS {
         assert!(RULES.iter().any(|(code, _)| *code == fault.code), "{:?}", fault.code);
+    }
+}
+
+/// A program in README's container, and how it ended.
+fn inside(engine: &Engine<'_>, arguments: &[&str]) -> (Value, Option<i32>) {
+    let output = engine.command("docker").args(arguments).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    let document = serde_json::from_str(&text)
+        .unwrap_or_else(|_| panic!("{text}{}", String::from_utf8_lossy(&output.stderr)));
+    (document, output.status.code())
+}
+
+/// Waits until the container's proxy has begun, and looks from inside.
+fn looks(engine: &Engine<'_>, options: &str) -> Value {
+    let run = format!("docker rm -f {NAME}; docker run -d --name {NAME} {options} {NAME}");
+    engine.shell(&run).unwrap();
+    let begun = SystemTime::now();
+    // `listener-missing` is not sure in its first seconds.
+    while !engine.docker(&["logs", NAME]).is_ok_and(|log| log.contains("listening on ")) {
+        assert!(begun.elapsed().unwrap() < BUDGET, "it does not listen");
+        std::thread::park_timeout(Duration::from_millis(20));
+    }
+    let (document, code) = inside(engine, &["exec", NAME, "sami-proxy", "doctor", "--json"]);
+    assert_eq!(code, Some(1), "{document:#}");
+    document
+}
+
+#[test]
+fn the_container_looks_at_itself_and_says_what_to_do_on_its_server() {
+    let Some(lab) = Lab::bare() else { return };
+    let Some(engine) = Engine::start(&lab) else { return };
+    engine.baseline().unwrap();
+    let begun = SystemTime::now();
+    let (document, code) = inside(&engine, &["exec", NAME, "sami-proxy", "doctor", "--json"]);
+    println!("from inside: {:.1} s", begun.elapsed().unwrap().as_secs_f32());
+    assert_eq!(code, Some(0), "{document:#}");
+    assert_eq!(
+        (&document["role"], &document["verdict"]["code"]),
+        (&"container".into(), &"ok".into())
+    );
+    assert_eq!(document["warnings"], json!([]), "{document:#}");
+    let state = |segment: &str| {
+        let path = document["path"].as_array().unwrap();
+        path.iter().find(|it| it["segment"] == segment).unwrap()["state"].clone()
+    };
+    assert_eq!(["host", "docker", "proxy", "dns"].map(state), ["unknown", "unknown", "ok", "ok"]);
+    // The line for the server works as it is printed; only root's own folder is private here.
+    let unlock = document["not_checked"][0]["unlock"].as_str().unwrap();
+    let (_, line) = unlock.split_once(": ").unwrap();
+    let line = line.replace("sudo ", "").replace("/tmp/", "/run/lab/");
+    let said = engine.shell(&format!("{line} --json")).unwrap();
+    let server: Value = serde_json::from_str(&said).unwrap();
+    assert_eq!(
+        (&server["role"], &server["verdict"]["code"]),
+        (&"host".into(), &"ok".into()),
+        "{said}"
+    );
+    // A client that the proxy trusts hears all of it, and is well.
+    let begun = SystemTime::now();
+    let output = lab.program(&["doctor", PROXY, "--target", "http://www.google.com/", "--json"]);
+    println!("the client: {:.1} s", begun.elapsed().unwrap().as_secs_f32());
+    let client: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let there = &client["evidence"]["server"]["heard"]["evidence"];
+    assert_eq!(there["asked"]["role"], "container", "{client:#}");
+    assert_eq!(client["verdict"]["code"], "ok", "{client:#}");
+    let (alone, code) = inside(&engine, &["run", "--rm", NAME, "doctor", "--json"]);
+    assert_eq!((&alone["verdict"]["code"], code), (&Value::Null, Some(3)), "{alone:#}");
+    for (options, expected) in [
+        ("-p 8080:8080 --dns 127.0.0.53", "container-dns-broken"),
+        ("-p 8080:8080 -e SAMI_PROXY_LISTEN=127.0.0.1:8080", "listener-loopback-only"),
+        ("--network none", "container-network-mode"),
+    ] {
+        let document = looks(&engine, options);
+        assert_eq!(document["verdict"]["code"], expected, "{options}: {document:#}");
     }
 }

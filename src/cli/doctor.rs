@@ -107,7 +107,7 @@ impl Here {
         let named = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
         Self {
             typed: flags.many(args::PROXY).next().is_some(),
-            in_container: OF_CONTAINERS.iter().any(|path| Path::new(path).exists()),
+            in_container: in_container(),
             has_docker: std::env::var_os("DOCKER_HOST").is_some() || Path::new(SOCKET).exists(),
             proxy: VARIABLES.into_iter().find_map(named),
         }
@@ -184,9 +184,27 @@ fn server(flags: Flags<'_>, role: Role) -> Result<(Ask, Duration), String> {
     let witness_s = witness(flags)?;
     let budget = ON_SERVER + Duration::from_secs(witness_s.unwrap_or_default());
     let container = flags.one(args::CONTAINER).map(str::to_owned);
-    let asked = Asked { command: Command::Doctor, role, container, witness_s, ..Asked::default() };
+    let port_given = flags.is_given(args::PORT);
+    let command = Command::Doctor;
+    let asked = Asked { command, role, container, port_given, witness_s, ..Asked::default() };
+    let ask = of_this_machine(role, port);
+    Ok((Ask { asked, ..ask }, examine::budget(flags, budget)?))
+}
+
+/// What is asked of the machine on which this runs, and of its `port`.
+pub(super) fn of_this_machine(role: Role, port: u16) -> Ask {
+    let asked = Asked { command: Command::Doctor, role, ..Asked::default() };
     let subject = Subject { host: own_address().to_string(), port, family: Family::Any };
-    Ok((Ask { asked, ..Ask::port(subject) }, examine::budget(flags, budget)?))
+    Ask { asked, ..Ask::port(subject) }
+}
+
+/// What this machine is to a proxy that runs on it.
+pub(super) fn role_here() -> Role {
+    if in_container() { Role::Container } else { Role::Host }
+}
+
+fn in_container() -> bool {
+    OF_CONTAINERS.iter().any(|path| Path::new(path).exists())
 }
 
 /// Seconds since 1970.

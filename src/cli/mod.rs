@@ -19,6 +19,7 @@ mod log_file;
 mod probe;
 mod progress;
 mod proxy_url;
+mod report;
 mod serve;
 mod service;
 mod system;

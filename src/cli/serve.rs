@@ -10,7 +10,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::crew::{self, Crew};
 use super::host::{Host, Phase};
-use super::{exit, systemd, telling};
+use super::{exit, report, systemd, telling};
 use crate::config::{ConfigError, Layers, Machine, Origin, Serve, convert};
 use crate::net::activation::handed_over;
 use crate::net::limits::raise_descriptor_limit;
@@ -108,7 +108,8 @@ async fn serve_until_stopped(
     let settings = serve.settings;
     let given = std::mem::take(&mut host.given);
     let handed_over = given.len();
-    let server = Server::bind(settings.clone(), log, others.clone(), given).await?;
+    let reporter = report::reporter();
+    let server = Server::bind(settings.clone(), log, others.clone(), given, reporter).await?;
     let control = server.control();
     tracing::info!("sami-proxy {} starts", env!("CARGO_PKG_VERSION"));
     telling::explain(&settings, control.users());

@@ -142,6 +142,9 @@ pub struct Asked {
     /// The name of the proxy's container, when it is not README's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub container: Option<String>,
+    /// Whether the user has said which port; else it is README's.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub port_given: bool,
     /// What the proxy is spoken to in.
     #[serde(default)]
     pub scheme: Scheme,

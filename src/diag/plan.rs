@@ -74,7 +74,9 @@ impl Area {
             | CheckId::KernelSettings
             | CheckId::PublicAddress
             | CheckId::Witness => Self::Server,
-            CheckId::ContainerEgress | CheckId::ServerResources => Self::Inside,
+            CheckId::ContainerEgress | CheckId::ContainerInside | CheckId::ServerResources => {
+                Self::Inside
+            }
         }
     }
 
@@ -247,6 +249,7 @@ const fn need(check: CheckId) -> Need {
         | CheckId::DockerEngine
         | CheckId::Container
         | CheckId::ContainerEgress
+        | CheckId::ContainerInside
         | CheckId::ServerResources
         | CheckId::PacketFilter
         | CheckId::HostListeners
@@ -334,7 +337,7 @@ fn proxies(evidence: &Evidence) -> Result<(), Skip> {
 #[cfg(test)]
 mod tests {
     use super::{Area, steps};
-    use crate::diag::evidence::{Asked, Command, Evidence, Family, Subject};
+    use crate::diag::evidence::{Asked, Command, Evidence, Family, Role, Subject};
     use crate::diag::fact::{
         Attempt, CheckId, Connects, Data, Fact, Outcome, Reference, Skip, Status,
     };
@@ -405,6 +408,10 @@ mod tests {
             .map(|step| step.check)
             .collect();
         planned.dedup();
+        evidence.asked.role = Role::Container;
+        let inside = steps(Area::Inside, &evidence).into_iter().map(|step| step.check);
+        let inside: Vec<_> = inside.filter(|check| !planned.contains(check)).collect();
+        planned.extend(inside);
         for check in CheckId::ALL {
             let times = planned.iter().filter(|it| *it == check).count();
             assert_eq!(times, 1, "{check:?}");

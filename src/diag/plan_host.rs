@@ -5,7 +5,7 @@ use super::fact::{CheckId, Skip, State};
 use super::plan::{Area, Step};
 
 /// The name of the container in README.
-pub(super) const NAME: &str = "sami-llm-proxy";
+pub const NAME: &str = "sami-llm-proxy";
 
 /// The steps of `area`, given what is known.
 pub(super) fn steps(area: Area, evidence: &Evidence) -> Vec<Step> {
@@ -35,13 +35,17 @@ pub(super) fn steps(area: Area, evidence: &Evidence) -> Vec<Step> {
             let running = evidence.container().filter(|(_, it)| it.last().state == State::Running);
             let skip = if running.is_some() { None } else { Some(Skip::NoContainer) };
             let name = running.map_or(name, |(_, it)| it.name.as_str());
-            let egress = match evidence.asked.role {
-                Role::Client | Role::Host => Some(step(CheckId::ContainerEgress, name, skip)),
-                // It is inside already, and may not enter anything.
-                Role::Container => None,
-            };
             let resources = step(CheckId::ServerResources, name, None);
-            egress.into_iter().chain([resources]).collect()
+            match evidence.asked.role {
+                Role::Client | Role::Host => {
+                    vec![step(CheckId::ContainerEgress, name, skip), resources]
+                }
+                Role::Container => vec![
+                    step(CheckId::ContainerInside, name, None),
+                    step(CheckId::ContainerEgress, name, None),
+                    resources,
+                ],
+            }
         }
         Area::Machine
         | Area::Names

@@ -11,7 +11,7 @@ use super::infer::{Reach, reach};
 use super::plan::Area;
 use super::report_host;
 
-/// The version of the form in which a report is saved.
+/// The version of the form in which a report is saved and sent.
 pub const SCHEMA: u32 = 1;
 
 /// A report.
@@ -135,18 +135,7 @@ pub fn health(fact: &Fact) -> Health {
         (_, CheckId::ControlAddress, Some(Data::Control(control))) => {
             if control.attempt.outcome == Outcome::Open { Health::Warn } else { Health::Ok }
         }
-        (_, CheckId::Hello, Some(Data::Hello(hello))) => match hello.speaks {
-            Some(Speaks::SamiProxy | Speaks::HttpProxy | Speaks::Socks) => Health::Ok,
-            Some(
-                Speaks::WebServer
-                | Speaks::Ssh
-                | Speaks::Tls
-                | Speaks::Unknown
-                | Speaks::Nothing
-                | Speaks::Closes,
-            )
-            | None => Health::Bad,
-        },
+        (_, CheckId::Hello, Some(Data::Hello(hello))) => of_speaker(hello.speaks),
         (_, CheckId::ProxyHealth, Some(Data::Health(far))) => of_far(far),
         (_, CheckId::ThroughProxy | CheckId::Llm, Some(Data::Journey(it))) => of_reach(reach(it)),
         (Status::Worked, ..) => Health::Ok,
@@ -188,9 +177,26 @@ pub fn health(fact: &Fact) -> Health {
             | CheckId::DockerEngine
             | CheckId::Container
             | CheckId::ContainerEgress
+            | CheckId::ContainerInside
             | CheckId::ServerResources,
             _,
         ) => Health::Bad,
+    }
+}
+
+/// Whether that is a proxy.
+const fn of_speaker(it: Option<Speaks>) -> Health {
+    match it {
+        Some(Speaks::SamiProxy | Speaks::HttpProxy | Speaks::Socks) => Health::Ok,
+        Some(
+            Speaks::WebServer
+            | Speaks::Ssh
+            | Speaks::Tls
+            | Speaks::Unknown
+            | Speaks::Nothing
+            | Speaks::Closes,
+        )
+        | None => Health::Bad,
     }
 }
 

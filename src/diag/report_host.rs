@@ -2,7 +2,7 @@
 
 use super::code::Segment;
 use super::evidence::{Command, Evidence, Role};
-use super::fact::{CheckId, Kernel, PacketFilter, Reach, Reference, Reply, State};
+use super::fact::{CheckId, Inside, Kernel, PacketFilter, Reach, Reference, Reply, State};
 use super::infer::{knock, leads_to_a_listener};
 use super::packets::walk::Fate;
 use super::report::Health;
@@ -46,8 +46,19 @@ fn docker(evidence: &Evidence) -> Option<Vec<Reference>> {
 
 /// Somebody listens where the port leads to.
 fn proxy(evidence: &Evidence) -> Option<Vec<Reference>> {
+    if evidence.asked.role == Role::Container {
+        return inside(evidence);
+    }
     let (container, _) = evidence.container()?;
     (leads_to_a_listener(evidence) == Some(true)).then(|| vec![container.clone()])
+}
+
+/// It listens here; where its port is outside can't be seen.
+fn inside(evidence: &Evidence) -> Option<Vec<Reference>> {
+    let (reference, it) = evidence.one::<Inside>(CheckId::ContainerInside)?;
+    let mut ours = it.listeners.iter().flatten().filter(|it| it.own != Some(false));
+    let heard = it.serving.is_some() && ours.any(|it| !it.address.ip().is_loopback());
+    heard.then(|| vec![reference.clone()])
 }
 
 /// Names are found from inside the container.

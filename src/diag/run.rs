@@ -8,10 +8,11 @@ use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::ask::Ask;
-use super::checks::{Context, Measured, measure};
-use super::evidence::Evidence;
+use super::checks::{Context, Measured, measure, other_end};
+use super::evidence::{Command, Evidence, Role};
 use super::fact::{Fact, Reference, Skip, Status};
 use super::plan::{Area, Step, steps};
+use super::server::Server;
 use super::ssh::Asking;
 
 /// A check ends by itself at the deadline; this is for one that does not.
@@ -41,7 +42,10 @@ pub async fn run(
             stop: stop.clone(),
         };
         let planned = steps(*area, &evidence);
-        evidence.facts.extend(run_area(planned, evidence.facts.len(), &context).await);
+        let running = run_area(planned, evidence.facts.len(), &context);
+        let (facts, told) = tokio::join!(running, ask_proxy(*area, &context));
+        evidence.facts.extend(facts);
+        evidence.server = evidence.server.or(told);
         // As soon as its address is known.
         if let (Some(server), Some(port)) = (&mut server, evidence.candidates().first()) {
             server.knock_at(*port);
@@ -51,6 +55,18 @@ pub async fn run(
         evidence.server = Some(Box::new(server.end().await));
     }
     evidence
+}
+
+/// What the proxy itself says of its server, when nobody else was asked. It needs some seconds to
+/// look around, so it is asked while the last area is under way.
+async fn ask_proxy(area: Area, context: &Context) -> Option<Box<Server>> {
+    let asked = &context.evidence.asked;
+    let wanted = matches!((asked.command, asked.role), (Command::Doctor, Role::Client));
+    let asked_already = context.evidence.server.is_some() || context.ask.ssh.is_some();
+    if !wanted || area != Area::Through || asked_already {
+        return None;
+    }
+    other_end(context).await.map(Box::new)
 }
 
 async fn run_area(planned: Vec<Step>, before: usize, context: &Context) -> Vec<Fact> {

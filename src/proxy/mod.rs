@@ -40,5 +40,6 @@ pub mod upstream;
 pub mod users;
 mod words;
 
+pub use internal::Reporter;
 pub use server::{Server, StartError};
 pub use settings::Settings;

@@ -77,10 +77,12 @@ pub fn status_of(stop: &Stop) -> (u16, &'static str) {
             (407, "Proxy Authentication Required")
         }
         // Not 502 for our own address: asking again, or asking another proxy, will not help.
-        Stop::Refused(_) => (403, "Forbidden"),
+        Stop::Refused(_) | Stop::Service(ServiceError::Untrusted) => (403, "Forbidden"),
         Stop::Parent(error) if matches!(**error, ParentError::Silent) => (504, "Gateway Timeout"),
         Stop::Loop | Stop::Parent(_) => (502, "Bad Gateway"),
-        Stop::Full | Stop::ClientFull => (503, "Service Unavailable"),
+        Stop::Full | Stop::ClientFull | Stop::Service(ServiceError::NoReport) => {
+            (503, "Service Unavailable")
+        }
         Stop::RateLimited => (429, "Too Many Requests"),
         Stop::NotFound | Stop::Service(ServiceError::Unknown) => (404, "Not Found"),
         Stop::Service(ServiceError::TooLarge) => (413, "Content Too Large"),

@@ -20,7 +20,7 @@ use super::accept::{self, Places};
 use super::access_log::AccessLog;
 use super::admin;
 use super::authorize::Gate;
-use super::internal::Service;
+use super::internal::{Reporter, Service};
 use super::origins::Origins;
 use super::policy::Policy;
 use super::settings::{Access, Certificate, Settings};
@@ -142,7 +142,7 @@ pub struct Control(Arc<Shared>);
 impl Server {
     /// Binds every address and reads every file that `settings` name. Connections will be served
     /// here and by the `others`. Sockets that are `given` already listen and take the place of
-    /// `settings.listen`.
+    /// `settings.listen`. The `reporter` looks at the machine for trusted clients that ask for it.
     ///
     /// # Errors
     ///
@@ -152,6 +152,7 @@ impl Server {
         log: Arc<AccessLog>,
         others: Vec<Handle>,
         given: Vec<std::net::TcpListener>,
+        reporter: Option<Reporter>,
     ) -> Result<Self, StartError> {
         let Files { users, tls } = read_files(&settings)?;
         let resolver = Resolver::new(&settings.dns, settings.family).await?;
@@ -174,7 +175,7 @@ impl Server {
             resolver,
             pin: tls.as_ref().map(|ready| ready.pin),
             tls: Secured::new(tls.map(|ready| ready.config)),
-            service: Service::default(),
+            service: Service::new(reporter),
             log,
             via: format!("1.1 sami-proxy-{}", random_suffix()),
             // Nobody gets to the metrics through the proxy either.

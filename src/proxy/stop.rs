@@ -145,6 +145,7 @@ impl Stop {
             Self::Loop => Reason::Loop,
             Self::Command => Reason::Command,
             Self::RateLimited => Reason::RateLimited,
+            Self::Service(ServiceError::Untrusted) => Reason::Stranger,
             Self::NotFound | Self::Service(_) => return Err(Failure::ProxyInternalResponse),
             Self::Egress(failure) | Self::Answer(failure) | Self::ParentDown(failure) => {
                 return Err(*failure);

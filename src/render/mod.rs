@@ -4,6 +4,7 @@ pub mod bundle;
 pub mod compare;
 mod ends;
 pub mod human;
+mod inside;
 pub mod json;
 pub mod look;
 mod machine;

@@ -7,7 +7,7 @@ use super::server::{
 };
 use super::through::{applied, healthy, idled, journeyed, streamed, transferred, tried};
 use super::words::{Arg, Lang, Words};
-use super::{ends, machine};
+use super::{ends, inside, machine};
 use crate::diag::code::{Code, Severity};
 use crate::diag::diagnosis::State;
 use crate::diag::evidence::{Command, Evidence, Role, Subject};
@@ -77,11 +77,19 @@ pub(super) fn cause(report: &Report, suspect: &Suspect, words: &Words) -> String
     }
     let untold = hello.is_none_or(|it| it.speaks.is_none());
     let reached = reached(report);
-    let sites = count(reached.len());
+    let (sites, role) = (count(reached.len()), report.evidence.asked.role);
     let first = reached.first().copied().unwrap_or_default();
     let text = match (suspect.code, report.evidence.asked.command) {
-        (Code::Ok, Command::Doctor) if report.evidence.asked.role != Role::Client => {
-            words.text("ok-server", &all)
+        (Code::Ok, Command::Doctor) if role == Role::Host => words.text("ok-server", &all),
+        (Code::Ok, Command::Doctor) if role == Role::Container => {
+            let inside = suspect.arguments.get("inside").map_or("", String::as_str);
+            all.retain(|(name, _)| *name != "port");
+            all.push(("port", Text(inside)));
+            words.text("ok-container", &all)
+        }
+        // Of the server nothing is known there.
+        (Code::ContainerNoEgress, Command::Doctor) if role == Role::Container => {
+            words.text("fact-container-no-way", &all)
         }
         (Code::Ok, Command::Probe | Command::Doctor) if !reached.is_empty() => {
             all.insert(0, ("target", Text(first)));
@@ -174,13 +182,10 @@ pub(super) fn not_checked(report: &Report, words: &Words) -> Vec<NotChecked> {
 fn not_seen_from_the_server(report: &Report, words: &Words) -> Vec<NotChecked> {
     let about = |id| about(id, &report.evidence.subject, words);
     let mut all: Vec<NotChecked> = kept_from_us(report, words).into_iter().collect();
-    match report.evidence.asked.role {
-        Role::Container => all.push(NotChecked {
-            what: about("not-checked-server"),
-            why: about("not-checked-server-why"),
-            unlock: about("not-checked-server-unlock"),
-        }),
-        Role::Client | Role::Host => {}
+    if report.evidence.asked.role == Role::Container {
+        all.push(inside::not_checked(report, words));
+        all.extend(cut_short(report, words));
+        return all;
     }
     let witness = report.evidence.one::<Witness>(CheckId::Witness);
     // Who was knocked at knows that nothing in front of it keeps everybody away.
@@ -266,6 +271,7 @@ pub(super) fn summary(fact: &Fact, end: &Evidence, words: &Words) -> String {
         Some(Data::Engine(it)) => engined(it, words),
         Some(Data::Containers(it)) => contained(it.all, end, words),
         Some(Data::Egress(it)) => reached_out(it, words),
+        Some(Data::Inside(it)) => inside::looked_around(it, words),
         Some(Data::Resources(it)) => measured(it, words),
         Some(Data::PacketFilter(it)) => filtered(it, end, words),
         Some(Data::Listeners(it)) => listened(it, words),

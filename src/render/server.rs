@@ -105,7 +105,11 @@ pub(super) fn reached_out(it: &Egress, words: &Words) -> String {
             let all = [("bytes", Number(own.into())), ("limit", Number(host.into()))];
             format!("{text}; {}", words.text("fact-container-mtu", &all))
         }
-        _ => text,
+        (Some(own), None) => {
+            let packets = words.text("fact-inside-packets", &[("bytes", Number(own.into()))]);
+            format!("{text}; {packets}")
+        }
+        (Some(_), Some(_)) | (None, _) => text,
     }
 }
 
@@ -136,7 +140,7 @@ pub(super) fn measured(it: &Resources, words: &Words) -> String {
     joined(&told, words)
 }
 
-fn joined(told: &[String], words: &Words) -> String {
+pub(super) fn joined(told: &[String], words: &Words) -> String {
     if told.is_empty() { words.text("fact-empty", &[]) } else { told.join("; ") }
 }
 

@@ -27,7 +27,7 @@ use sami_proxy::journal::Journal;
 use sami_proxy::proxy::access_log::{AccessLog, Format};
 use sami_proxy::proxy::server::Control;
 use sami_proxy::proxy::tally::Tally;
-use sami_proxy::proxy::{Server, Settings};
+use sami_proxy::proxy::{Reporter, Server, Settings};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
@@ -83,6 +83,11 @@ impl Proxy {
 
     /// Starts a proxy with exactly these settings.
     pub async fn run(settings: Settings) -> Self {
+        Self::reporting(settings, None).await
+    }
+
+    /// The same, with what looks at the machine.
+    pub async fn reporting(settings: Settings, reporter: Option<Reporter>) -> Self {
         let text = Sink::default();
         let journal = Journal::start(text.clone(), |lost| format!("lost {lost}\n"));
         let log = Arc::new(AccessLog {
@@ -91,8 +96,9 @@ impl Proxy {
             level: Level::DEBUG,
             tally: Tally::default(),
         });
-        let server =
-            Server::bind(settings, Arc::clone(&log), Vec::new(), Vec::new()).await.unwrap();
+        let server = Server::bind(settings, Arc::clone(&log), Vec::new(), Vec::new(), reporter)
+            .await
+            .unwrap();
         let (address, control) = (server.addresses()[0], server.control());
         tokio::spawn(server.run());
         Self { address, control, log, text }

@@ -18,6 +18,7 @@ use super::ask::Ask;
 use super::evidence::Evidence;
 use super::fact::{Attempt, CheckId, Data, Direction, Outcome, Skip, Status};
 use super::plan::Step;
+use super::server::Server;
 use crate::net::knock::{Knock, knock};
 
 /// What a check may use.
@@ -37,6 +38,11 @@ pub(super) struct Context {
 
 /// What a check found.
 pub(super) type Measured = (Status, Option<Data>);
+
+/// What the proxy's own doctor says, for who may ask; `None` when it is not ours.
+pub(super) async fn other_end(context: &Context) -> Option<Server> {
+    link::report::ask(context).await
+}
 
 /// Runs the check of `step`. It ends soon after the deadline, with what it has by then.
 pub(super) async fn measure(step: &Step, context: &Context) -> Measured {
@@ -64,6 +70,7 @@ pub(super) async fn measure(step: &Step, context: &Context) -> Measured {
         (CheckId::DockerEngine, _) => host::engine(context).await,
         (CheckId::Container, _) => host::containers(context).await,
         (CheckId::ContainerEgress, _) => host::egress(context).await,
+        (CheckId::ContainerInside, _) => host::inside(context).await,
         (CheckId::ServerResources, _) => host::resources(context).await,
         (CheckId::PacketFilter, _) => host::packets::run().await,
         (CheckId::HostListeners, _) => host::listeners::run(context).await,

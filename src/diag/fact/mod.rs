@@ -5,6 +5,7 @@
 
 mod docker;
 mod hostnet;
+mod inside;
 mod journey;
 mod link;
 mod machine;
@@ -23,6 +24,7 @@ pub use docker::{
 pub use hostnet::{
     Blind, HostListener, Interface, Kernel, Knocks, Listeners, OwnAddresses, Provider, Way, Witness,
 };
+pub use inside::{Clients, Inside, Memory, Serving};
 pub use journey::{
     Answer, Certificate, Client, Clock, Failure, How, Journey, Lap, ProxyReply, Stage, Trip, Trust,
 };
@@ -133,6 +135,8 @@ checks! {
     Container = "container";
     /// What the proxy's container reaches.
     ContainerEgress = "container-egress";
+    /// The proxy's container, seen from inside.
+    ContainerInside = "container-inside";
     /// What may run out on this server.
     ServerResources = "server-resources";
     /// The rules by which the kernel of this server lets packets in.
@@ -281,6 +285,8 @@ data! {
     Containers(Containers),
     /// Of `container-egress`.
     Egress(Egress),
+    /// Of `container-inside`.
+    Inside(Inside),
     /// Of `server-resources`.
     Resources(Resources),
     /// Of `packet-filter`.

@@ -153,6 +153,9 @@ pub struct Hello {
     /// Our address, as sami-proxy sees it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client: Option<String>,
+    /// Whether sami-proxy trusts us: its operator has let us in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trusted: Option<bool>,
     /// It answered with the nonce of our question: it is sami-proxy and nobody in between.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nonce_returned: Option<bool>,

@@ -141,7 +141,7 @@ fn argument<'a>(word: &str, arguments: &'a Arguments) -> Option<&'a str> {
 }
 
 /// Whether a shell takes `word` as one word that is no option; a saved report may hold anything.
-fn is_plain(word: &str) -> bool {
+pub fn is_plain(word: &str) -> bool {
     let plain = |c: char| c.is_ascii_alphanumeric() || "._:/@-".contains(c);
     !word.is_empty() && !word.starts_with('-') && word.chars().all(plain)
 }

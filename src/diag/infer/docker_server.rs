@@ -146,7 +146,7 @@ pub(super) fn well() -> Server {
     }
 }
 
-fn fact(number: usize, check: CheckId, data: Data) -> Fact {
+pub(super) fn fact(number: usize, check: CheckId, data: Data) -> Fact {
     Fact {
         reference: Reference::number(number),
         check,

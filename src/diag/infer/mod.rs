@@ -12,6 +12,7 @@ mod digest;
 mod docker;
 mod entry;
 mod filter;
+mod inside;
 mod machine;
 mod names;
 mod nat;
@@ -154,6 +155,7 @@ pub const RULES: &[(Code, Rule)] = &[
     (Code::LinkSlow, quality::link_slow),
     (Code::LinkLossy, quality::link_lossy),
     (Code::Ok, outward::server_ok),
+    (Code::Ok, inside::ok),
     (Code::DockerNotRunning, docker::docker_not_running),
     (Code::DockerNoPermission, docker::docker_no_permission),
     (Code::ContainerMissing, docker::container_missing),
@@ -171,17 +173,26 @@ pub const RULES: &[(Code, Rule)] = &[
     (Code::ListenerMissing, published::listener_missing),
     (Code::ListenerLoopbackOnly, published::listener_loopback_only),
     (Code::ListenerOtherPort, published::listener_other_port),
+    (Code::ContainerNetworkMode, inside::container_network_mode),
+    (Code::ListenerMissing, inside::listener_missing),
+    (Code::ListenerLoopbackOnly, inside::listener_loopback_only),
+    (Code::ListenerOtherPort, inside::listener_other_port),
+    (Code::SilentPeer, inside::hangs),
+    (Code::BacklogOverflow, inside::backlog_overflow),
     (Code::BacklogOverflow, published::backlog_overflow),
     (Code::SilentPeer, published::hangs),
     (Code::FdLimit, outward::fd_limit),
     (Code::ContainerDnsBroken, outward::container_dns_broken),
     (Code::ContainerNoEgress, outward::container_no_egress),
     (Code::ProxyNoEgress, outward::server_no_egress),
+    (Code::ProxyNoEgress, inside::no_egress),
     (Code::ContainerMtu, outward::container_mtu),
     (Code::DiskFull, outward::disk_full),
     (Code::MemoryShort, outward::memory_short),
+    (Code::MemoryShort, inside::memory_short),
     (Code::OpenProxy, outward::open_proxy),
     (Code::ClientAddressHidden, outward::client_address_hidden),
+    (Code::ClientAddressHidden, inside::client_address_hidden),
     (Code::DockerNatMissing, nat::docker_nat_missing),
     (Code::IpForwardOff, packets::ip_forward_off),
     (Code::DockerUserDrop, packets::docker_user_drop),

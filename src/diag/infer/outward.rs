@@ -3,12 +3,13 @@
 use std::net::IpAddr;
 
 use super::docker::about;
+use super::inside;
 use super::nat::keeps_in_as_well;
 use super::published::leads_to_a_listener;
 use super::{Confidence, Suspect, suspect};
 use crate::diag::code::Code;
-use crate::diag::evidence::{Evidence, Found, is_public};
-use crate::diag::fact::{Container, Dialled, Egress, Outcome, Reach, Reply, State};
+use crate::diag::evidence::{Evidence, Found, Role, is_public};
+use crate::diag::fact::{Container, Dialled, Egress, Outcome, Reach, Reply, State, Variable};
 
 const MEGABYTE: u64 = 1024 * 1024;
 
@@ -18,16 +19,28 @@ const FULL: [u64; 2] = [MEGABYTE, 64 * MEGABYTE];
 /// A proxy needs a tenth of this, Docker the rest.
 const SHORT: u64 = 48 * MEGABYTE;
 
-fn opens(dialled: &[Dialled]) -> bool {
+/// Whether one of these worked.
+pub(super) fn opens(dialled: &[Dialled]) -> bool {
     dialled.iter().any(|it| it.outcome == Outcome::Open)
 }
 
 /// Whether the proxy was told so, in its environment or on its command line.
 fn is_set(container: &Container, setting: &str) -> bool {
+    is_among(setting, &container.variables, &container.command)
+}
+
+fn is_among(setting: &str, variables: &[Variable], command: &[String]) -> bool {
     let variable = format!("SAMI_PROXY_{}", setting.to_ascii_uppercase().replace('-', "_"));
     let flag = format!("--{setting}");
-    container.variables.iter().any(|it| it.name == variable)
-        || container.command.iter().any(|word| word.split('=').next() == Some(flag.as_str()))
+    variables.iter().any(|it| it.name == variable)
+        || command.iter().any(|word| word.split('=').next() == Some(flag.as_str()))
+}
+
+/// Whether the proxy was told so, as Docker has it or as it is seen from inside.
+pub(super) fn is_told(evidence: &Evidence, setting: &str) -> bool {
+    let serving = inside::seen(evidence).and_then(|(_, it)| it.serving.as_ref());
+    evidence.container().is_some_and(|(_, it)| is_set(it, setting))
+        || serving.is_some_and(|it| is_among(setting, &it.variables, &it.command))
 }
 
 /// The egress of a container, when its network was entered.
@@ -37,7 +50,7 @@ fn seen(evidence: &Evidence) -> Option<Found<'_, Egress>> {
 
 /// Whether another proxy goes out for it.
 fn has_parent(evidence: &Evidence) -> bool {
-    evidence.container().is_some_and(|(_, it)| is_set(it, "upstream"))
+    is_told(evidence, "upstream")
 }
 
 /// The container gets nowhere, and its server does.
@@ -46,7 +59,9 @@ pub(super) fn container_no_egress(evidence: &Evidence) -> Option<Suspect> {
     let roads = [egress.route_v4, egress.route_v6];
     let no_road = !roads.contains(&Some(true)) && egress.route_v4 == Some(false);
     let tried = !egress.inside.is_empty();
-    if opens(&egress.inside) || !(tried || no_road) || keeps_in_as_well(evidence) {
+    // Whether it is the server's fault can't be seen from inside, unless there is no way at all.
+    let told = no_road || (tried && evidence.asked.role != Role::Container);
+    if opens(&egress.inside) || !told || keeps_in_as_well(evidence) {
         return None;
     }
     let outside = opens(&egress.outside);
@@ -79,8 +94,7 @@ pub(super) fn container_dns_broken(evidence: &Evidence) -> Option<Suspect> {
     let (reference, egress) = seen(evidence)?;
     let answered = egress.nameservers.iter().any(|it| it.inside == Reply::Addresses);
     // It asks others, or lets somebody else ask.
-    let own = evidence.container().is_some_and(|(_, it)| is_set(it, "dns"));
-    if answered || own || has_parent(evidence) {
+    if answered || is_told(evidence, "dns") || has_parent(evidence) {
         return None;
     }
     let gets_out = opens(&egress.inside);
@@ -90,7 +104,10 @@ pub(super) fn container_dns_broken(evidence: &Evidence) -> Option<Suspect> {
     let confidence = if gets_out { Confidence::Certain } else { Confidence::Likely };
     let found = suspect(Code::ContainerDnsBroken, confidence, [reference]);
     let server = egress.nameservers.first().map(|it| it.ip);
-    Some(found.with("container", &egress.container).with_some("server", server))
+    let found = found.with("container", &egress.container).with_some("server", server);
+    // Without a name nothing else was tried.
+    let blind = evidence.asked.role == Role::Container && confidence < Confidence::Certain;
+    Some(if blind { found.or(Code::ProxyNoEgress, "separate-egress-on-the-server") } else { found })
 }
 
 /// Its packets are larger than those of its server.
@@ -142,7 +159,9 @@ pub(super) fn memory_short(evidence: &Evidence) -> Option<Suspect> {
 pub(super) fn fd_limit(evidence: &Evidence) -> Option<Suspect> {
     let container = evidence.container().filter(|(_, it)| it.last().state == State::Running);
     let files = evidence.resources().and_then(|(it, all)| Some((it, all.files.as_ref()?)));
-    let files = files.filter(|(_, it)| container.is_some_and(|(_, c)| c.name == it.container));
+    let inside = inside::seen(evidence).is_some();
+    let files =
+        files.filter(|(_, it)| inside || container.is_some_and(|(_, c)| c.name == it.container));
     let spent = files.and_then(|(reference, it)| Some((reference, it.open? >= it.limit)));
     let complains = container.filter(|(_, it)| {
         it.log.iter().any(|line| line.to_ascii_lowercase().contains("too many open files"))

@@ -1,6 +1,6 @@
 //! Asks the server itself by the system's `ssh`, and knocks at its port meanwhile.
 
-mod said;
+pub(super) mod said;
 
 use std::io::ErrorKind;
 use std::net::SocketAddr;

@@ -51,7 +51,11 @@ pub(super) fn heard(out: &str, complaint: &str, status: Option<i32>) -> Heard {
 }
 
 /// The evidence in the document at the beginning of `text`.
-fn report(text: &str) -> Result<Evidence, Silence> {
+///
+/// # Errors
+///
+/// Why there is none.
+pub(in crate::diag) fn report(text: &str) -> Result<Evidence, Silence> {
     let document = Deserializer::from_str(text).into_iter::<Value>().next();
     let Some(Ok(document)) = document else { return Err(Silence::Unreadable) };
     let schema = document.get("schema").and_then(Value::as_u64).ok_or(Silence::Unreadable)?;

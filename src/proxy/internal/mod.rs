@@ -6,6 +6,7 @@
 
 mod allowance;
 mod health;
+mod report;
 mod transfer;
 
 use std::time::{Duration, SystemTime};
@@ -20,6 +21,7 @@ use super::stop::Stop;
 use crate::target::{Host, Target};
 use allowance::Allowance;
 pub use health::Health;
+pub use report::Reporter;
 pub use transfer::{bytes, echo, sink, stream};
 
 /// The host.
@@ -71,6 +73,8 @@ pub enum Task {
     Stream(u32, Duration),
     /// Whether names and connections work from here.
     Health,
+    /// What the machine here looks like; for trusted clients.
+    Report,
 }
 
 /// Why the service has no answer.
@@ -78,7 +82,7 @@ pub enum Task {
 pub enum ServiceError {
     /// No such path, method or port.
     #[error(
-        "sami-proxy.internal has GET /whoami, /bytes?n=, /stream?events=&interval_ms=, /health, and POST /sink"
+        "sami-proxy.internal has GET /whoami, /bytes?n=, /stream?events=&interval_ms=, /health, /report, and POST /sink"
     )]
     Unknown,
     /// A number is missing, malformed or too large.
@@ -87,14 +91,24 @@ pub enum ServiceError {
     /// The body is longer than this client may send.
     #[error("the body is longer than 1 MiB, or 64 MiB for trusted clients")]
     TooLarge,
+    /// Only trusted clients may ask that.
+    #[error(
+        "the report on this machine is for trusted clients only: those with credentials, from loopback, or of --trust-client"
+    )]
+    Untrusted,
+    /// The machine could not be looked at.
+    #[error("there is no report on this machine at the moment")]
+    NoReport,
 }
 
 /// What the service shares among connections.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Service {
     allowance: Allowance,
     /// The last answer of `/health`.
     pub health: Health,
+    /// Looks for `/report`; without it there is no such path.
+    pub reporter: Option<Reporter>,
 }
 
 /// Whether `target` is this service by HTTP.
@@ -125,6 +139,10 @@ impl Task {
         match path {
             "/whoami" if got => Ok(Self::WhoAmI(nonce(query))),
             "/health" if got => Ok(Self::Health),
+            "/report" if got => match trust {
+                Trust::Trusted => Ok(Self::Report),
+                Trust::Stranger => Err(ServiceError::Untrusted),
+            },
             "/sink" if matches!(method, "POST" | "PUT") => Ok(Self::Sink),
             "/bytes" if got => number(query, "n")
                 .filter(|bytes| *bytes <= bounds.bytes)
@@ -142,7 +160,7 @@ impl Task {
             Self::Bytes(bytes) => *bytes,
             // Not known before it comes; one mebibyte is what strangers may send.
             Self::Sink => STRANGER.bytes,
-            Self::WhoAmI(_) | Self::Stream(..) | Self::Health => 0,
+            Self::WhoAmI(_) | Self::Stream(..) | Self::Health | Self::Report => 0,
         }
     }
 }
@@ -192,6 +210,11 @@ pub fn whoami(client: &Client, who: &Identity, nonce: Option<&str>) -> String {
 }
 
 impl Service {
+    /// Nothing was asked yet.
+    pub fn new(reporter: Option<Reporter>) -> Self {
+        Self { allowance: Allowance::default(), health: Health::default(), reporter }
+    }
+
     /// Counts `task` against what the client may ask.
     ///
     /// # Errors
@@ -246,8 +269,10 @@ mod tests {
         assert!(trusted("/stream?events=1000&interval_ms=601").is_err());
         assert!(of("GET", "/stream?events=61&interval_ms=1").is_err());
         assert_eq!(of("POST", "/sink"), Ok(Task::Sink));
+        assert_eq!(of("GET", "/report"), Err(ServiceError::Untrusted));
+        assert_eq!(trusted("/report"), Ok(Task::Report));
         for (method, path) in
-            [("GET", "/sink"), ("POST", "/whoami"), ("GET", "/"), ("GET", "/report")]
+            [("GET", "/sink"), ("POST", "/whoami"), ("GET", "/"), ("POST", "/report")]
         {
             assert_eq!(of(method, path), Err(ServiceError::Unknown));
         }

@@ -1,4 +1,5 @@
 //! What the proxy's container reaches, asked from inside its network, and from the host to compare.
+//! Who is in the container already only asks from there.
 
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, SocketAddr};
@@ -9,7 +10,9 @@ use tokio::time::{Instant, timeout};
 
 use super::super::{Context, Measured, micros, outcome_of};
 use super::process::unseen;
+use crate::diag::evidence::Role;
 use crate::diag::fact::{Data, Dialled, Egress, Nameserver, Outcome, Reply, Skip, Status, Unseen};
+use crate::diag::plan_host::NAME as NAME_OF_README;
 use crate::net::interface::{mtu, outward, outward_v6, told_too_big};
 use crate::net::knock::knock;
 use crate::net::namespace::within;
@@ -44,11 +47,34 @@ struct Inside {
 
 /// Asks from both sides.
 pub(in super::super) async fn run(context: &Context) -> Measured {
-    let found = context.evidence.container();
-    let Some((name, pid)) = found.and_then(|(_, it)| Some((it.name.clone(), it.last().pid?)))
-    else {
-        return (Status::Skipped(Skip::NoContainer), None);
+    let egress = match context.evidence.asked.role {
+        Role::Container => Some(here(context).await),
+        Role::Client | Role::Host => both(context).await,
     };
+    let Some(egress) = egress else { return (Status::Skipped(Skip::NoContainer), None) };
+    let heard = egress.nameservers.iter().any(|it| it.inside == Reply::Addresses);
+    let opens = egress.inside.iter().any(|it| it.outcome == Outcome::Open);
+    let status = match egress.unseen {
+        Some(_) => Status::Skipped(Skip::NotPermitted),
+        None if heard && opens => Status::Worked,
+        None => Status::Failed,
+    };
+    (status, Some(Data::Egress(egress)))
+}
+
+/// From where this program is.
+async fn here(context: &Context) -> Egress {
+    let asked = &context.evidence.asked.container;
+    let name = asked.clone().unwrap_or_else(|| NAME_OF_README.to_owned());
+    let servers = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
+    let inside = look(nameservers(&servers), known(context).await, None).await;
+    told(name, inside)
+}
+
+/// From both sides, when there is a container.
+async fn both(context: &Context) -> Option<Egress> {
+    let found = context.evidence.container();
+    let (name, pid) = found.and_then(|(_, it)| Some((it.name.clone(), it.last().pid?)))?;
     let known = known(context).await;
     let host_mtu = outward().and_then(|it| mtu(&it).ok());
     let asked = match std::fs::read_to_string(format!("/proc/{pid}/root/etc/resolv.conf")) {
@@ -58,18 +84,10 @@ pub(in super::super) async fn run(context: &Context) -> Measured {
         }
         Err(error) => Err(error),
     };
-    let egress = match asked {
+    Some(match asked {
         Ok(inside) => compared(name, inside, host_mtu).await,
         Err(error) => blind(name, unseen(&error), &known, host_mtu).await,
-    };
-    let heard = egress.nameservers.iter().any(|it| it.inside == Reply::Addresses);
-    let opens = egress.inside.iter().any(|it| it.outcome == Outcome::Open);
-    let status = match egress.unseen {
-        Some(_) => Status::Skipped(Skip::NotPermitted),
-        None if heard && opens => Status::Worked,
-        None => Status::Failed,
-    };
-    (status, Some(Data::Egress(egress)))
+    })
 }
 
 /// Hosts and their addresses as this machine knows them: those that were asked for, and one that is
@@ -184,11 +202,20 @@ async fn compared(container: String, inside: Inside, host_mtu: Option<u32>) -> E
         inside.heard.iter().map(|(ip, ..)| *ip).filter(|ip| !ip.is_loopback()).collect();
     let (outside, heard) = tokio::join!(dial_all(&to), question_all(&servers));
     let reply_outside = |ip: IpAddr| heard.iter().find(|(other, ..)| *other == ip);
+    let mut egress = told(container, inside);
+    for server in &mut egress.nameservers {
+        server.outside = reply_outside(server.ip).map(|(_, said, _)| reply(said));
+    }
+    Egress { outside, host_mtu, ..egress }
+}
+
+/// Only what is seen from inside.
+fn told(container: String, inside: Inside) -> Egress {
     let nameservers = inside.heard.iter().map(|(ip, said, elapsed_us)| Nameserver {
         ip: *ip,
         inside: reply(said),
         elapsed_us: *elapsed_us,
-        outside: reply_outside(*ip).map(|(_, said, _)| reply(said)),
+        outside: None,
     });
     Egress {
         container,
@@ -198,9 +225,9 @@ async fn compared(container: String, inside: Inside, host_mtu: Option<u32>) -> E
         route_v4: inside.routes.0,
         route_v6: inside.routes.1,
         inside: inside.dialled,
-        outside,
+        outside: Vec::new(),
         mtu: inside.mtu,
-        host_mtu,
+        host_mtu: None,
         told_too_big: inside.told_too_big,
         somaxconn: inside.somaxconn,
     }

@@ -40,7 +40,8 @@ fn look() -> Measured {
     (status, Some(Data::Kernel(found)))
 }
 
-fn ways() -> Vec<Way> {
+/// The routing tables.
+pub(super) fn ways() -> Vec<Way> {
     let text = |name| network_file(name).unwrap_or_default();
     routes(&text("route"), &text("ipv6_route"))
 }

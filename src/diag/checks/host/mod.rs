@@ -11,6 +11,10 @@ mod egress;
 #[cfg(target_os = "linux")]
 mod engine;
 #[cfg(target_os = "linux")]
+mod group;
+#[cfg(target_os = "linux")]
+mod inside;
+#[cfg(target_os = "linux")]
 mod inspect;
 pub(super) mod kernel;
 pub(super) mod listeners;
@@ -50,6 +54,14 @@ pub(super) async fn containers(context: &Context) -> Measured {
 pub(super) async fn egress(context: &Context) -> Measured {
     #[cfg(target_os = "linux")]
     return egress::run(context).await;
+    #[cfg(not(target_os = "linux"))]
+    not_here(context).await
+}
+
+/// The container that this is.
+pub(super) async fn inside(context: &Context) -> Measured {
+    #[cfg(target_os = "linux")]
+    return inside::run(context).await;
     #[cfg(not(target_os = "linux"))]
     not_here(context).await
 }

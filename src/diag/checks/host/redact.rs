@@ -31,7 +31,8 @@ const HARMLESS: [&str; 12] = [
 const SECRET: [&str; 4] = ["auth", "upstream", "user", "dns"];
 
 /// What `serve` and its sisters are called.
-const COMMANDS: [&str; 6] = ["serve", "healthcheck", "check-port", "probe", "doctor", "explain"];
+pub(super) const COMMANDS: [&str; 6] =
+    ["serve", "healthcheck", "check-port", "probe", "doctor", "explain"];
 
 fn is_harmless(setting: &str) -> bool {
     HARMLESS.contains(&setting) || setting.ends_with("-timeout")

@@ -3,8 +3,11 @@
 use rustix::fs::statvfs;
 
 use super::super::{Context, Measured};
+use super::inside::serving;
 use super::process::files;
+use crate::diag::evidence::Role;
 use crate::diag::fact::{Data, Disk, Files, Resources, Status};
+use crate::diag::plan_host::NAME;
 
 /// Looks at disks, memory and open files.
 pub(in super::super) async fn run(context: &Context) -> Measured {
@@ -13,10 +16,16 @@ pub(in super::super) async fn run(context: &Context) -> Measured {
     let paths = [Some("/".to_owned()), root.or_else(|| Some("/var/lib/docker".to_owned()))];
     let disks: Vec<Disk> = paths.into_iter().flatten().filter_map(disk).collect();
     let meminfo = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let container = evidence.container().and_then(|(_, it)| Some((&it.name, it.last().pid?)));
-    let files = container.and_then(|(name, pid)| {
-        let (limit, open) = files(pid)?;
-        Some(Files { container: name.clone(), limit, open })
+    let asked = evidence.asked.container.as_deref().unwrap_or(NAME);
+    let proxy = match evidence.asked.role {
+        Role::Container => serving().map(|it| (asked, it.process)),
+        Role::Client | Role::Host => {
+            evidence.container().and_then(|(_, it)| Some((it.name.as_str(), it.last().pid?)))
+        }
+    };
+    let files = proxy.and_then(|(name, process)| {
+        let (limit, open) = files(process)?;
+        Some(Files { container: name.to_owned(), limit, open })
     });
     let resources = Resources {
         disks,

@@ -3,6 +3,7 @@
 mod ask;
 pub(super) mod health;
 pub(super) mod idle;
+pub(super) mod report;
 pub(super) mod stream;
 pub(super) mod transfer;
 pub(super) mod trials;

@@ -27,21 +27,25 @@ const REST: Duration = Duration::from_millis(300);
 
 /// An exchange, and all bytes that came.
 #[derive(Debug, Clone)]
-pub(super) struct Heard {
-    pub(super) exchange: Exchange,
-    pub(super) bytes: Vec<u8>,
+pub(in super::super) struct Heard {
+    pub(in super::super) exchange: Exchange,
+    pub(in super::super) bytes: Vec<u8>,
 }
 
 /// What to say, for how long to wait, and what makes our question ours.
 #[derive(Debug, Clone)]
-pub(super) struct Question {
-    pub(super) said: Said,
-    pub(super) limit: Duration,
-    pub(super) nonce: String,
+pub(in super::super) struct Question {
+    pub(in super::super) said: Said,
+    pub(in super::super) limit: Duration,
+    pub(in super::super) nonce: String,
 }
 
 /// Connects to `address`, says it, and hears the beginning of the answer.
-pub(super) async fn exchange(address: SocketAddr, question: &Question, context: &Context) -> Heard {
+pub(in super::super) async fn exchange(
+    address: SocketAddr,
+    question: &Question,
+    context: &Context,
+) -> Heard {
     let begun = Instant::now();
     let mut bytes = Vec::new();
     let told = tokio::select! {

@@ -98,6 +98,7 @@ fn fact(known: Known, heard: Vec<Heard>) -> Measured {
         name: known.name,
         version: known.version,
         client: known.client,
+        trusted: known.trusted,
         nonce_returned: known.nonce_returned.then_some(true),
         clock: date.and_then(|(date, age)| clock_at(date.as_bytes(), age)),
         status: answered,

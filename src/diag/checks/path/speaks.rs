@@ -1,5 +1,7 @@
 //! What answers, by what it said. Pure.
 
+use serde_json::Value;
+
 use super::exchange::{Heard, printable};
 use crate::diag::fact::{End, Said, Speaks};
 
@@ -66,6 +68,7 @@ pub(super) struct Known {
     pub(super) name: Option<String>,
     pub(super) version: Option<String>,
     pub(super) client: Option<String>,
+    pub(super) trusted: Option<bool>,
     pub(super) nonce_returned: bool,
     /// No further answer could change what it is.
     pub(super) settled: bool,
@@ -137,8 +140,8 @@ pub(super) fn known(heard: &[Heard], nonce: &str) -> Known {
 fn ours(answer: &Answer, nonce: &str) -> Option<Known> {
     let named = |name| answer.field(name).is_some_and(|value| value.contains("sami-proxy"));
     let refused = named("proxy-status") || named("proxy-authenticate");
-    let told = serde_json::from_str::<serde_json::Value>(&answer.body).unwrap_or_default();
-    let text = |key: &str| told.get(key).and_then(serde_json::Value::as_str).map(shown);
+    let told = serde_json::from_str::<Value>(&answer.body).unwrap_or_default();
+    let text = |key: &str| told.get(key).and_then(Value::as_str).map(shown);
     let nonce_returned = text("service").is_some_and(|it| it == "sami-proxy")
         && text("nonce").is_some_and(|it| it == nonce);
     (nonce_returned || refused).then(|| Known {
@@ -146,6 +149,7 @@ fn ours(answer: &Answer, nonce: &str) -> Option<Known> {
         name: None,
         version: text("version").filter(|_| nonce_returned),
         client: text("client").filter(|_| nonce_returned),
+        trusted: told.get("trusted").and_then(Value::as_bool).filter(|_| nonce_returned),
         nonce_returned,
         settled: true,
     })
@@ -198,7 +202,7 @@ mod tests {
         let ok = b"HTTP/1.1 200 OK\r\nServer: nginx\r\nContent-Length: 0\r\n\r\n".as_slice();
         let bad = b"HTTP/1.1 400 Bad Request\r\nServer: nginx\r\n\r\n".as_slice();
         let squid = b"HTTP/1.1 503 Service Unavailable\r\nVia: 1.1 box (squid)\r\n\r\n".as_slice();
-        let whoami = b"HTTP/1.1 200 OK\r\n\r\n{\"service\":\"sami-proxy\",\"nonce\":\"n1\",\"version\":\"0.1.0\"}".as_slice();
+        let whoami = b"HTTP/1.1 200 OK\r\n\r\n{\"service\":\"sami-proxy\",\"nonce\":\"n1\",\"version\":\"0.1.0\",\"trusted\":false}".as_slice();
         let other =
             b"HTTP/1.1 200 OK\r\n\r\n{\"service\":\"sami-proxy\",\"nonce\":\"n2\"}".as_slice();
         let wants =
@@ -222,6 +226,10 @@ mod tests {
             (&[(AbsoluteForm, ok), (Socks5, b"\x05\x00")], Speaks::WebServer),
             (&[(AbsoluteForm, b"220 mail ESMTP\r\n")], Speaks::Unknown),
         ];
+        let stranger = known(&[heard(AbsoluteForm, End::Answered, whoami)], "n1");
+        assert_eq!((stranger.trusted, stranger.nonce_returned), (Some(false), true));
+        // Of somebody who only says so nothing is believed.
+        assert_eq!(known(&[heard(AbsoluteForm, End::Answered, whoami)], "n2").trusted, None);
         for (said, expected) in cases {
             let mut all: Vec<_> =
                 said.iter().map(|(said, bytes)| heard(*said, End::Answered, bytes)).collect();

@@ -1,11 +1,13 @@
 //! Requests that the proxy answers by itself: browsers, health checks, `sami-proxy.internal`.
 
+use std::net::SocketAddr;
+
 use super::answer::{Refused, answer, refuse, refuse_for_good};
 use crate::proxy::access_log::Record;
 use crate::proxy::authorize::{Identity, Offer};
 use crate::proxy::connection::Client;
 use crate::proxy::door::Cover;
-use crate::proxy::internal::{self, Task};
+use crate::proxy::internal::{self, ServiceError, Task};
 use crate::proxy::page::{self, Credentials, Scheme, Visit};
 use crate::proxy::policy::Trust;
 use crate::proxy::reply::{self, Coding, Persist, Show};
@@ -111,6 +113,7 @@ pub(super) async fn service(
             let text = Box::pin(shared.service.health.report(shared)).await.to_string();
             json(client, text, refused, record).await
         }
+        Task::Report => Box::pin(report(client, refused, shared, record)).await,
         Task::Sink => {
             let most = internal::most_bytes(who.trust());
             let comes = match refused.body {
@@ -130,6 +133,22 @@ pub(super) async fn service(
             }
         }
         Task::Bytes(_) | Task::Stream(..) => down(client, task, (head, refused), record).await,
+    }
+}
+
+async fn report(
+    client: Client,
+    refused: Refused,
+    shared: &Shared,
+    record: Record,
+) -> Option<Client> {
+    let Some(reporter) = &shared.service.reporter else {
+        return refuse(client, Stop::Service(ServiceError::Unknown), refused, record).await;
+    };
+    let port = shared.own.first().map_or(0, SocketAddr::port);
+    match reporter.report(port).await {
+        Some(text) => json(client, text.to_string(), refused, record).await,
+        None => refuse(client, Stop::Service(ServiceError::NoReport), refused, record).await,
     }
 }
 
@@ -164,7 +183,7 @@ async fn down(
             let head = reply::event_head(coding, persist);
             internal::stream(&mut client, &head, (count, interval), coding).await
         }
-        Task::WhoAmI(_) | Task::Sink | Task::Health => Ok(()),
+        Task::WhoAmI(_) | Task::Sink | Task::Health | Task::Report => Ok(()),
     };
     if sent.is_err() {
         record.client_gone();
