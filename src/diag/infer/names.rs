@@ -33,7 +33,7 @@ pub(super) fn others(evidence: &Evidence) -> Others<'_> {
         match found.failure {
             None => others.knowing.push((reference, found)),
             Some(NameFailure::NoSuchName | NameFailure::NoAddress) => {
-                others.denying.push(reference)
+                others.denying.push(reference);
             }
             Some(
                 NameFailure::Silent
