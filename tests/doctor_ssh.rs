@@ -20,12 +20,16 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
+use common::process::until;
 use common::schema;
 use serde_json::Value;
 use tempfile::TempDir;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_sami-proxy");
 const SSHD: &str = "/usr/sbin/sshd";
+
+/// Says nothing, and ends long after every test.
+const ENDLESS: &str = "#!/bin/sh\nexec /bin/sleep 60\n";
 
 /// A server to log in to, and the files of who does.
 struct Far {
@@ -109,11 +113,16 @@ impl Far {
 
     /// The doctor, about a port at which nobody is.
     fn doctor(&self, to: &str, flags: &[&str]) -> Output {
+        self.command(to, flags).output().unwrap()
+    }
+
+    fn command(&self, to: &str, flags: &[&str]) -> Command {
         let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let mut command = Command::new(BINARY);
         command.args(["doctor", &nobody.to_string(), "--ssh", to, "--timeout", "9"]);
         command.args(flags).env("PATH", self.path("near")).env("SAMI_PROXY_LANG", "en");
-        command.env_remove("SSH_AUTH_SOCK").stdin(Stdio::null()).output().unwrap()
+        command.env_remove("SSH_AUTH_SOCK").stdin(Stdio::null());
+        command
     }
 
     fn report(&self, to: &str) -> Value {
@@ -238,7 +247,7 @@ fn a_server_without_the_program_is_told_from_one_that_may_not_be_asked() {
         (&[("sami-proxy", old)], "other-version"),
         (&[("sami-proxy", "#!/bin/sh\necho hello\n")], "no-report"),
         (&[("sami-proxy", "#!/bin/sh\necho '{'\n")], "unreadable"),
-        (&[("sami-proxy", "#!/bin/sh\nwhile :; do :; done\n")], "out-of-time"),
+        (&[("sami-proxy", ENDLESS)], "out-of-time"),
     ] {
         let Some(far) = Far::start(programs) else { return };
         assert_eq!(far.silence("vps"), why, "{programs:?}");
@@ -259,4 +268,31 @@ fn without_the_program_its_image_is_run_and_nothing_is_left() {
     let Some(far) = Far::start(&[("docker", &docker)]) else { return };
     let document = far.report("vps");
     assert!(document["evidence"]["server"]["heard"]["evidence"].is_object(), "{document:#}");
+}
+
+/// Whether some `ssh` uses our configuration.
+fn is_connected(far: &Far) -> bool {
+    let ours = far.path("config").display().to_string();
+    let all = fs::read_dir("/proc").unwrap().flatten();
+    all.into_iter().any(|it| {
+        let words = fs::read(it.path().join("cmdline")).unwrap_or_default();
+        let words = String::from_utf8_lossy(&words).into_owned();
+        words.starts_with("/usr/bin/ssh") && words.contains(&ours)
+    })
+}
+
+#[test]
+fn who_has_had_enough_gets_what_is_known_and_no_connection_stays() {
+    let endless = ("sami-proxy", ENDLESS);
+    let Some(far) = Far::start(&[endless]) else { return };
+    let mut command = far.command("vps", &["--json"]);
+    let doctor = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    until(|| is_connected(&far));
+    let pid = rustix::process::Pid::from_child(&doctor);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    let output = doctor.wait_with_output().unwrap();
+    let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let heard = &document["evidence"]["server"]["heard"];
+    assert_eq!(heard["nothing"], "interrupted", "{heard}");
+    until(|| !is_connected(&far));
 }

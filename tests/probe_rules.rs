@@ -12,7 +12,7 @@ use sami_proxy::diag::code::{Code, Severity};
 use sami_proxy::diag::diagnosis::{State, diagnose};
 use sami_proxy::diag::evidence::Evidence;
 use sami_proxy::diag::fact::{CheckId, Fact};
-use sami_proxy::diag::infer::{Confidence, RULES, Rule};
+use sami_proxy::diag::infer::{Confidence, RULES, Rule, infer};
 use serde_json::{Value, json};
 
 fn root() -> PathBuf {
@@ -120,7 +120,7 @@ fn what_is_certain_is_so_by_the_facts_that_are_named() {
 fn every_argument_of_a_line_is_given() {
     let text = fs::read_to_string(root().join("src/locales/en.ftl")).unwrap();
     for (code, evidence) in cases() {
-        let suspect = rules(code).find_map(|rule| rule(&evidence)).unwrap();
+        let suspect = infer(&evidence).into_iter().find(|it| it.code == code).unwrap();
         let start = format!("{} = ", code.word());
         let line = text.lines().find(|line| line.starts_with(&start)).unwrap();
         for rest in line.split("{ $").skip(1) {

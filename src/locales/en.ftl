@@ -2422,7 +2422,7 @@ joint-old-token-unlock = on the server again: { $subject }
 
 fact-token = the server's token says so, made { $span } ago
 
-fix-open-the-port-there = in the panel of { $provider }: { $console }; let TCP port { $port } in from everywhere
+fix-open-the-port-there = { $provider }: { $console }; let TCP port { $port } in from everywhere
 fix-let-answers-out = see whether a rule for outgoing packets keeps the server's answers back, and let TCP from port { $port } out
 fix-another-network = try over the phone's mobile internet; if that works, your router, antivirus or internet provider drops the answers
 fix-find-what-drops = look for a rule that drops the packets for port { $port }, and let them through

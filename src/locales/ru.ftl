@@ -2418,7 +2418,7 @@ joint-old-token-unlock = на сервере ещё раз: { $subject }
 
 fact-token = так говорит токен сервера, сделанный { $span } назад
 
-fix-open-the-port-there = в кабинете { $provider }: { $console }; впустите TCP-порт { $port } отовсюду
+fix-open-the-port-there = { $provider }: { $console }; впустите TCP-порт { $port } отовсюду
 fix-let-answers-out = посмотрите, не держит ли ответы сервера правило для исходящих пакетов, и выпустите TCP с порта { $port }
 fix-another-network = попробуйте через мобильный интернет; если работает, ответы выбрасывает ваш роутер, антивирус или провайдер
 fix-find-what-drops = найдите правило, которое выбрасывает пакеты для порта { $port }, и пропустите их

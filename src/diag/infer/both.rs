@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use super::packets::lets_everybody_in;
 use super::published::leads_to_a_listener;
+use super::way::{host_silent, port_filtered};
 use super::{Confidence, Suspect, alone, digest, suspect};
 use crate::diag::code::{Code, Severity};
 use crate::diag::evidence::{Evidence, is_public};
@@ -77,11 +78,10 @@ const NOBODY_LISTENS: &[Code] = &[
 
 /// The suspects of the client, of its server, and of both.
 pub(super) fn joined(here: Vec<Suspect>, client: &Evidence, server: &Server) -> Vec<Suspect> {
-    let there = match &server.heard {
-        Heard::Evidence(evidence) => alone(evidence),
-        Heard::Digest(digest) => digest::suspects(digest),
-        Heard::Nothing(_) => return here,
-    };
+    if server.silence().is_some() {
+        return here;
+    }
+    let there = found_there(server);
     let ends = Ends { client, server, address: is_same(client, server) };
     if let Address::Other(asked, other) = ends.address {
         return here.into_iter().chain(strangers(there)).chain([differs(asked, other)]).collect();
@@ -90,6 +90,33 @@ pub(super) fn joined(here: Vec<Suspect>, client: &Evidence, server: &Server) -> 
     ends.exclude(&mut here, &mut there);
     let both = ends.conclude(&here, &mut there);
     here.into_iter().chain(there).chain(both).collect()
+}
+
+/// What the server says by itself.
+fn found_there(server: &Server) -> Vec<Suspect> {
+    match &server.heard {
+        Heard::Evidence(evidence) => alone(evidence),
+        Heard::Digest(digest) => digest::suspects(digest),
+        Heard::Nothing(_) => Vec::new(),
+    }
+}
+
+/// The packets arrive and are answered, and the client hears nothing.
+pub(super) fn answers_lost(client: &Evidence) -> Option<Suspect> {
+    let server = client.server.as_deref()?;
+    let symptom = port_filtered(client).or_else(|| host_silent(client))?;
+    let ends = Ends { client, server, address: is_same(client, server) };
+    if matches!(ends.address, Address::Other(..)) {
+        return None;
+    }
+    let Arrived::Yes(knocks) = ends.arrived() else { return None };
+    (knocks.answers > 0 || knocks.resets > 0).then(|| {
+        // An answer of a container may be dropped on the server itself.
+        let dropped = found_there(server).iter().any(|it| is_drop(it, Confidence::Likely));
+        let sure = if dropped { Confidence::Possible } else { Confidence::Likely };
+        let found = ends.found(Code::AnswersLost, sure, &symptom);
+        found.or(Code::LocalFirewall, "separate-from-another-machine")
+    })
 }
 
 /// Whose server has answered.
@@ -223,17 +250,9 @@ impl<'e> Ends<'e> {
             Arrived::Yes(knocks) if knocks.answers == 0 && knocks.resets == 0 => {
                 self.dropped(symptom, there)
             }
-            Arrived::Yes(_) => {
-                let sure = if there.iter().any(|it| is_drop(it, Confidence::Likely)) {
-                    Confidence::Possible
-                } else {
-                    Confidence::Likely
-                };
-                let found = self.found(Code::AnswersLost, sure, symptom);
-                Some(found.or(Code::LocalFirewall, "separate-from-another-machine"))
-            }
             Arrived::Nobody => self.kept_away(symptom),
-            Arrived::NotOurs | Arrived::Unknown => None,
+            // Whose answers are lost has a rule of its own.
+            Arrived::Yes(_) | Arrived::NotOurs | Arrived::Unknown => None,
         }
     }
 
@@ -332,7 +351,7 @@ impl<'e> Ends<'e> {
             found
                 .with_some("setting", provider.map(|_| "provider"))
                 .with_some("provider", provider.map(|(name, _)| name))
-                .with_some("console", provider.map(|(_, place)| place)),
+                .with_some("console", provider.map(|(_, place)| place.replace('→', ">"))),
         )
     }
 

@@ -117,6 +117,7 @@ pub const RULES: &[(Code, Rule)] = &[
     (Code::PortFiltered, way::port_filtered),
     (Code::PortRejected, way::port_rejected),
     (Code::PortRefused, way::port_refused),
+    (Code::AnswersLost, both::answers_lost),
     (Code::ProxyNamePoisoned, entry::proxy_name_poisoned),
     (Code::NoInternet, entry::no_internet),
     (Code::TlsNotSpoken, entry::tls_not_spoken),
