@@ -49,8 +49,7 @@ pub(super) async fn measure(step: &Step, context: &Context) -> Measured {
     match (step.check, step.address) {
         (CheckId::Resolve, _) => path::resolve::run(context).await,
         (CheckId::OtherResolver, _) => path::other_resolver::run(&step.subject, context).await,
-        (CheckId::Route, Some(address)) => path::route::run(address.ip()).await,
-        (CheckId::Route, None) => path::route::anywhere().await,
+        (CheckId::Route, address) => path::route::run(address.map(|it| it.ip())).await,
         (CheckId::TcpConnect, Some(address)) => path::connect::run(address, context).await,
         (CheckId::SiblingPorts, Some(address)) => path::siblings::run(address, context).await,
         (CheckId::TtlLadder, Some(address)) => path::ladder::run(address, context).await,

@@ -12,19 +12,21 @@ const ANYWHERE: [IpAddr; 2] = [
     IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 77)),
 ];
 
-/// To `ip`.
-pub(in super::super) async fn run(ip: IpAddr) -> Measured {
+/// To `ip`; to anywhere, over either family, when it is not known where.
+pub(in super::super) async fn run(ip: Option<IpAddr>) -> Measured {
+    let Some(ip) = ip else {
+        let [v4, v6] = ANYWHERE;
+        let over_v4 = to(v4).await;
+        return if over_v4.0 == Status::Worked { over_v4 } else { to(v6).await };
+    };
+    to(ip).await
+}
+
+async fn to(ip: IpAddr) -> Measured {
     let (source, failure, os_error) = match source_for(ip).await {
         Ok(source) => (Some(source), None, None),
         Err(error) => (None, Some(outcome_of(&error)), error.raw_os_error()),
     };
     let status = if source.is_some() { Status::Worked } else { Status::Failed };
     (status, Some(Data::Route(Route { to: ip, source, failure, os_error, others: any_route() })))
-}
-
-/// To anywhere, over either family, when it is not known where.
-pub(in super::super) async fn anywhere() -> Measured {
-    let [v4, v6] = ANYWHERE;
-    let over_v4 = run(v4).await;
-    if over_v4.0 == Status::Worked { over_v4 } else { run(v6).await }
 }
