@@ -12,10 +12,12 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . scripts/apt.sh
 
 nothing() { echo "skipped: $1"; echo "0 passed, 0 failed, 1 skipped"; exit 0; }
+# What can be installed is not lacking in CI.
+lacks() { [ "${CI:-}" != true ] || { echo "FAIL $1"; echo "0 passed, 1 failed"; exit 1; }; nothing "$1"; }
 
 if [ -z "${INSIDE:-}" ]; then
   [ "$(id -u)" = 0 ] || nothing "not root"
-  apt debootstrap || nothing "debootstrap can't be installed here"
+  apt debootstrap || lacks "debootstrap can't be installed here"
   unshare --mount true 2>/dev/null || nothing "no mount namespaces here"
   package=$(realpath "${1:-$(scripts/deb.sh)}")
   base=${DEBIAN_ROOT:-target/debian-root}
@@ -23,7 +25,7 @@ if [ -z "${INSIDE:-}" ]; then
     rm -rf "$base"
     mkdir -p "$(dirname "$base")"
     debootstrap --variant=minbase --include=systemd,systemd-sysv,man-db,ca-certificates stable "$base" \
-      http://deb.debian.org/debian >/dev/null || nothing "no Debian mirror within reach"
+      http://deb.debian.org/debian >/dev/null || lacks "no Debian mirror within reach"
     touch "$base/complete"
   fi
   INSIDE=1 exec unshare --mount --propagation private "${BASH_SOURCE[0]}" "$package" "$(realpath "$base")"

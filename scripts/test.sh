@@ -106,6 +106,18 @@ if ! $quick; then
     skip "the program for Windows: its target, mingw or Wine can't be had here"
   fi
 
+  # One release build for both.
+  if program=$(scripts/static.sh); then
+    counted "the program, alone in a folder" '[0-9]+' scripts/test-static.sh "$program"
+    if package=$(scripts/deb.sh "$program"); then
+      counted "the Debian package, under systemd" '[0-9]+' scripts/test-deb.sh "$package"
+    else
+      step "the Debian package" false
+    fi
+  else
+    step "the static program" false
+  fi
+
   counted "Docker" '[0-9]+' scripts/test-docker.sh
 fi
 
