@@ -363,12 +363,13 @@ test_kill() {
     kill -9 "$killed"
     { within 15 started_again "$round" && within 10 published_healthz && within 10 answers_through_itself; } >"$work/kill" 2>&1 || break
     took=$(($(now) - since))
+    since=$(now)
     ((took <= longest)) || longest=$took
   done
   kill "${loads[@]}" 2>/dev/null || true
   loads=()
   check "$what ten times under load, it is started again each time and serves (at most $longest ms later)" \
-    started_again 10 || cat "$work/kill"
+    is "$(tail -5 "$work/kill") $(field "$main" '{{.RestartCount}} {{.State.Running}}')" " 10 true"
   check "… and is healthy in the end" within 15 is_healthy "$main"
 }
 
@@ -511,21 +512,21 @@ test_bad_settings() {
   check "an empty SAMI_PROXY_AUTH is refused likewise" refuses_setting SAMI_PROXY_AUTH ""
 }
 
-# A wrong variable under --restart unless-stopped: it ends, and is started again, for ever.
+# The container of README.md with a wrong variable: it ends, and is started again, for ever.
 test_restart_loop() {
-  local name=$run-loop said
-  loops() { (($(field "$name" '{{.RestartCount}}') >= 4)) && is "$(field "$name" '{{.State.Status}}')" restarting; }
-  containers+=("$name")
-  docker run -d --name "$name" -p "$port" --restart unless-stopped -e SAMI_PROXY_WORKERS=many "$image" >/dev/null
+  local said
+  loops() { (($(field "$main" '{{.RestartCount}}') >= 4)) && is "$(field "$main" '{{.State.Status}}')" restarting; }
+  # As on a server, where this is the only one.
+  docker rm -f "${containers[@]}" >/dev/null 2>&1 || true
+  docker run -d --name "$main" -p "$published:8080" --restart unless-stopped -e SAMI_PROXY_WORKERS=many "$image" >/dev/null
   check "SAMI_PROXY_WORKERS=many: it restarts again and again" within 20 loops
-  check "… docker logs names the variable" has "$(docker logs "$name" 2>&1 | sed -n 1p)" SAMI_PROXY_WORKERS
+  check "… docker logs names the variable" has "$(docker logs "$main" 2>&1 | sed -n 1p)" SAMI_PROXY_WORKERS
   if [[ $EUID != 0 || ! -S /var/run/docker.sock ]]; then
     echo "skip … doctor names it: not root of the engine's machine"
     return
   fi
-  said=$("$work/sami-proxy" doctor --role host --lang en --container "$name" --port "$port" 2>&1 || true)
+  said=$("$work/sami-proxy" doctor --role host --lang en --port "$published" 2>&1 || true)
   check "… doctor names the cause" has "$said" container-restarting
-  check "… and the variable" has "$said" SAMI_PROXY_WORKERS
 }
 
 test_compose() {
