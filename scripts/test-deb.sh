@@ -106,10 +106,10 @@ for page in sami-proxy sami-proxy-serve sami-proxy-probe sami-proxy-check-port s
   check "man $page" bash -c "chroot '$root' env -i PATH=/usr/bin:/bin LC_ALL=C MANPAGER=cat man $page | grep -q SYNOPSIS"
 done
 check "bash reads the completions" in_root bash -n /usr/share/bash-completion/completions/sami-proxy
-same "bash completes a command" "serve" "$(in_root bash -c '
+same "bash completes a command" "healthcheck" "$(in_root bash -c '
   . /usr/share/bash-completion/completions/sami-proxy
-  COMP_WORDS=(sami-proxy ser) COMP_CWORD=1
-  _sami__proxy sami-proxy ser sami-proxy && echo "${COMPREPLY[@]}"')"
+  COMP_WORDS=(sami-proxy heal) COMP_CWORD=1
+  _sami__proxy sami-proxy heal sami-proxy && echo "${COMPREPLY[@]}"')"
 for file in copyright changelog.Debian.gz README.md examples/sami-proxy.socket; do
   check "/usr/share/doc/sami-proxy/$file" in_root test -s "/usr/share/doc/sami-proxy/$file"
 done

@@ -112,7 +112,9 @@ check "check-port finds it" "${run[@]}" check-port 127.0.0.1:8080
 check "doctor looks around without a Docker, a shell and a /proc" has \
   "$("${run[@]}" doctor --lang en 127.0.0.1:8080 --timeout 20 2>&1 || true)" 127.0.0.1:8080
 kill "$proxy" || true
-check "SIGTERM ends it in order" wait "$proxy"
+code=0
+wait "$proxy" || code=$?
+check "SIGTERM ends it in order" same 0 "$code"
 check "the log says so" grep -q "stopped" "$work/log"
 [ "$failed" = 0 ] || sed 's/^/log: /' "$work/log"
 

@@ -33,7 +33,7 @@ fn is_checksum(text: &str) -> bool {
     text.len() == 64 && text.chars().all(|it| matches!(it, '0'..='9' | 'a'..='f'))
 }
 
-/// The required fields of CycloneDX 1.6, and what the guidelines of the NTIA want beyond them: supplier's name for it,
+/// The required fields of `CycloneDX` 1.6, and what the guidelines of the NTIA want beyond them: supplier's name for it,
 /// version, a unique identifier, dependencies.
 #[test]
 fn the_bill_of_materials_is_complete() {
