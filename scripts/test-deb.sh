@@ -168,6 +168,8 @@ inside() { nsenter -t "$init" -m -p -n -u -i -C -r -w env -i PATH=/usr/sbin:/usr
 state() { inside systemctl show sami-proxy --value -p "$1"; }
 is() { [ "$(state "$1")" = "$2" ]; }
 well() { inside sami-proxy healthcheck; }
+# systemd refuses the sixth start within ten seconds, and this test is quick.
+anew() { inside systemctl reset-failed sami-proxy; }
 # WORD: the service log has it
 logged() { inside journalctl --no-pager -q -u sami-proxy | grep -qF -- "$1"; }
 # NUMBER: it was started again more often than that, and is up
@@ -223,17 +225,20 @@ else
 
   inside sh -c 'printf "%s\n" "auth = [\"sami:secret\"]" "tls-self-signed = true" "listen = [\"0.0.0.0:8080\", \"127.0.0.1:443\"]" \
     >>/etc/sami-proxy/sami-proxy.toml'
+  anew
   check "restart with users, a certificate and port 443" inside systemctl restart sami-proxy
   check "it reads its configuration, which only root can" until_it logged "1 user configured"
   check "it may bind port 443" until_it logged "listening on 127.0.0.1:443"
   check "it keeps its certificate in its folder" inside sh -c 'ls /var/lib/sami-proxy/* | grep -q .'
 
   count=$(state NRestarts)
+  anew
   inside sh -c "kill -9 $(state MainPID)"
   check "killed, it is there again" until_it restarted "$count"
   inside mkdir -p /etc/systemd/system/sami-proxy.service.d
   inside sh -c 'printf "[Service]\nWatchdogSec=1s\nTimeoutAbortSec=1s\n" >/etc/systemd/system/sami-proxy.service.d/test.conf'
   inside systemctl daemon-reload
+  anew
   check "restart with a watchdog of one second" inside systemctl restart sami-proxy
   sleep 3
   same "fed, the watchdog does nothing" "0" "$(state NRestarts)"
@@ -244,6 +249,7 @@ else
   inside rm -r /etc/systemd/system/sami-proxy.service.d
   inside systemctl daemon-reload
 
+  anew
   inside sh -c 'echo "nonsense = 1" >>/etc/sami-proxy/sami-proxy.toml'
   inside systemctl restart sami-proxy 2>/dev/null || true
   check "a wrong setting: it fails and is not started again and again" until_it is ActiveState failed
@@ -252,18 +258,22 @@ else
 
   inside cp /usr/share/doc/sami-proxy/examples/sami-proxy.socket /etc/systemd/system/
   inside systemctl daemon-reload
+  anew
   check "the socket unit of the examples" inside systemctl enable -q --now sami-proxy.socket
   check "a client that connects starts the service" well
   check "which takes the socket" until_it logged "the service manager listens for us"
+  anew
   check "a restart refuses nobody" inside sh -c '
     systemctl restart --no-block sami-proxy
     for _ in 1 2 3 4 5 6 7 8 9 10; do sami-proxy healthcheck || exit 1; done'
   inside systemctl disable -q --now sami-proxy.socket
   inside rm /etc/systemd/system/sami-proxy.socket
 
+  anew
   inside systemctl restart sami-proxy
   check "a stop ends it in order" inside systemctl stop sami-proxy
   same "without a failure" "success" "$(state Result)"
+  anew
   inside systemctl start sami-proxy
   check "dpkg purges it while it runs" inside dpkg --purge sami-proxy
   check "no process is left" bash -c "! nsenter -t $init -p -m pgrep -x sami-proxy"
