@@ -11,13 +11,8 @@ if (($# > 1)); then echo "usage: scripts/deb.sh [PROGRAM]" >&2; exit 2; fi
 
 command -v cargo-deb >/dev/null || cargo install cargo-deb --locked --quiet >&2
 
-if [ -z "$program" ]; then
-  # As in the Dockerfile: one file that runs on every release, because it needs no library of the system.
-  triple=$(rustc --print host-tuple)
-  RUSTFLAGS="-C target-feature=+crt-static" \
-    cargo build --release --locked --quiet --bin sami-proxy --target "$triple" >&2
-  program=${CARGO_TARGET_DIR:-target}/$triple/release/sami-proxy
-fi
+# One file that runs on every release, because it needs no library of the system.
+[ -n "$program" ] || program=$(scripts/static.sh)
 cargo run --locked --quiet --example manuals -- target/manuals >&2
 
 # cargo-deb looks for the program in a target folder; this one holds nothing else.

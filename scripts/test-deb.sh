@@ -12,10 +12,12 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . scripts/apt.sh
 
 nothing() { echo "skipped: $1"; echo "0 passed, 0 failed, 1 skipped"; exit 0; }
+# What can be installed is not lacking in CI.
+lacks() { [ "${CI:-}" != true ] || { echo "FAIL $1"; echo "0 passed, 1 failed"; exit 1; }; nothing "$1"; }
 
 if [ -z "${INSIDE:-}" ]; then
   [ "$(id -u)" = 0 ] || nothing "not root"
-  apt debootstrap || nothing "debootstrap can't be installed here"
+  apt debootstrap || lacks "debootstrap can't be installed here"
   unshare --mount true 2>/dev/null || nothing "no mount namespaces here"
   package=$(realpath "${1:-$(scripts/deb.sh)}")
   base=${DEBIAN_ROOT:-target/debian-root}
@@ -23,7 +25,7 @@ if [ -z "${INSIDE:-}" ]; then
     rm -rf "$base"
     mkdir -p "$(dirname "$base")"
     debootstrap --variant=minbase --include=systemd,systemd-sysv,man-db,ca-certificates stable "$base" \
-      http://deb.debian.org/debian >/dev/null || nothing "no Debian mirror within reach"
+      http://deb.debian.org/debian >/dev/null || lacks "no Debian mirror within reach"
     touch "$base/complete"
   fi
   INSIDE=1 exec unshare --mount --propagation private "${BASH_SOURCE[0]}" "$package" "$(realpath "$base")"
@@ -104,10 +106,10 @@ for page in sami-proxy sami-proxy-serve sami-proxy-probe sami-proxy-check-port s
   check "man $page" bash -c "chroot '$root' env -i PATH=/usr/bin:/bin LC_ALL=C MANPAGER=cat man $page | grep -q SYNOPSIS"
 done
 check "bash reads the completions" in_root bash -n /usr/share/bash-completion/completions/sami-proxy
-same "bash completes a command" "serve" "$(in_root bash -c '
+same "bash completes a command" "healthcheck" "$(in_root bash -c '
   . /usr/share/bash-completion/completions/sami-proxy
-  COMP_WORDS=(sami-proxy ser) COMP_CWORD=1
-  _sami__proxy sami-proxy ser sami-proxy && echo "${COMPREPLY[@]}"')"
+  COMP_WORDS=(sami-proxy heal) COMP_CWORD=1
+  _sami__proxy sami-proxy heal sami-proxy && echo "${COMPREPLY[@]}"')"
 for file in copyright changelog.Debian.gz README.md examples/sami-proxy.socket; do
   check "/usr/share/doc/sami-proxy/$file" in_root test -s "/usr/share/doc/sami-proxy/$file"
 done
@@ -166,6 +168,8 @@ inside() { nsenter -t "$init" -m -p -n -u -i -C -r -w env -i PATH=/usr/sbin:/usr
 state() { inside systemctl show sami-proxy --value -p "$1"; }
 is() { [ "$(state "$1")" = "$2" ]; }
 well() { inside sami-proxy healthcheck; }
+# systemd refuses the sixth start within ten seconds, and this test is quick.
+anew() { inside systemctl reset-failed sami-proxy; }
 # WORD: the service log has it
 logged() { inside journalctl --no-pager -q -u sami-proxy | grep -qF -- "$1"; }
 # NUMBER: it was started again more often than that, and is up
@@ -221,17 +225,20 @@ else
 
   inside sh -c 'printf "%s\n" "auth = [\"sami:secret\"]" "tls-self-signed = true" "listen = [\"0.0.0.0:8080\", \"127.0.0.1:443\"]" \
     >>/etc/sami-proxy/sami-proxy.toml'
+  anew
   check "restart with users, a certificate and port 443" inside systemctl restart sami-proxy
   check "it reads its configuration, which only root can" until_it logged "1 user configured"
   check "it may bind port 443" until_it logged "listening on 127.0.0.1:443"
   check "it keeps its certificate in its folder" inside sh -c 'ls /var/lib/sami-proxy/* | grep -q .'
 
   count=$(state NRestarts)
+  anew
   inside sh -c "kill -9 $(state MainPID)"
   check "killed, it is there again" until_it restarted "$count"
   inside mkdir -p /etc/systemd/system/sami-proxy.service.d
   inside sh -c 'printf "[Service]\nWatchdogSec=1s\nTimeoutAbortSec=1s\n" >/etc/systemd/system/sami-proxy.service.d/test.conf'
   inside systemctl daemon-reload
+  anew
   check "restart with a watchdog of one second" inside systemctl restart sami-proxy
   sleep 3
   same "fed, the watchdog does nothing" "0" "$(state NRestarts)"
@@ -242,6 +249,7 @@ else
   inside rm -r /etc/systemd/system/sami-proxy.service.d
   inside systemctl daemon-reload
 
+  anew
   inside sh -c 'echo "nonsense = 1" >>/etc/sami-proxy/sami-proxy.toml'
   inside systemctl restart sami-proxy 2>/dev/null || true
   check "a wrong setting: it fails and is not started again and again" until_it is ActiveState failed
@@ -250,18 +258,22 @@ else
 
   inside cp /usr/share/doc/sami-proxy/examples/sami-proxy.socket /etc/systemd/system/
   inside systemctl daemon-reload
+  anew
   check "the socket unit of the examples" inside systemctl enable -q --now sami-proxy.socket
   check "a client that connects starts the service" well
   check "which takes the socket" until_it logged "the service manager listens for us"
+  anew
   check "a restart refuses nobody" inside sh -c '
     systemctl restart --no-block sami-proxy
     for _ in 1 2 3 4 5 6 7 8 9 10; do sami-proxy healthcheck || exit 1; done'
   inside systemctl disable -q --now sami-proxy.socket
   inside rm /etc/systemd/system/sami-proxy.socket
 
+  anew
   inside systemctl restart sami-proxy
   check "a stop ends it in order" inside systemctl stop sami-proxy
   same "without a failure" "success" "$(state Result)"
+  anew
   inside systemctl start sami-proxy
   check "dpkg purges it while it runs" inside dpkg --purge sami-proxy
   check "no process is left" bash -c "! nsenter -t $init -p -m pgrep -x sami-proxy"

@@ -5,7 +5,8 @@
 #
 # One line a check; the last line is `N passed, M failed`, and the exit code is 1 when M is not 0. Without an engine, or
 # without the base images and a registry to get them from, ../shared/docker/base-images.sh is run if it is there; if that
-# does not help either, the last line is `0 passed, 0 failed, 1 skipped`.
+# does not help either, the last line is `0 passed, 0 failed, 1 skipped`. Its containers and images are gone afterwards;
+# of the layers, those of the last build are kept for the next.
 # Needs Linux, bash, curl, and for the check of SIGKILL root. Sends nothing beyond this machine.
 set -Eeuo pipefail
 export LC_ALL=C
@@ -20,17 +21,25 @@ readonly make_bases=../shared/docker/base-images.sh
 readonly auth=(-e SAMI_PROXY_AUTH=sami:secret -e SAMI_PROXY_ALLOW_PRIVATE=true)
 readonly login=c2FtaTpzZWNyZXQ= # sami:secret
 readonly megabyte=1000000
+readonly source=https://example.org/sami-proxy revision=0123456789abcdef # as a publisher would give them
+readonly labels=(--build-arg "SOURCE=$source" --build-arg "REVISION=$revision")
+readonly builds=(-f dangling=true -f label=sami-proxy.stage=build)
 
 passed=0 failed=0
-containers=() tags=() networks=() volumes=()
+containers=() tags=() networks=() volumes=() loads=()
+had_image="" # the image that had the tag before
 work=$(mktemp -d)
 over=false broken=""
 
 cleanup() {
+  ((${#loads[@]} == 0)) || kill "${loads[@]}" 2>/dev/null || true
   ((${#containers[@]} == 0)) || docker rm -f "${containers[@]}" >/dev/null 2>&1 || true
   ((${#networks[@]} == 0)) || docker network rm "${networks[@]}" >/dev/null 2>&1 || true
   ((${#volumes[@]} == 0)) || docker volume rm -f "${volumes[@]}" >/dev/null 2>&1 || true
   ((${#tags[@]} == 0)) || docker rmi "${tags[@]}" >/dev/null 2>&1 || true
+  [[ -z $had_image ]] || { docker tag "$run:before" "$image" && docker rmi "$run:before"; } >/dev/null 2>&1 || true
+  # 1.5 GB each, of which the next build needs the last.
+  docker images -q "${builds[@]}" 2>/dev/null | sed 1d | xargs -r docker rmi >/dev/null 2>&1 || true
   rm -rf "$work"
 }
 at_exit() {
@@ -64,9 +73,23 @@ check() {
 
 finish() {
   over=true
+  if ((failed == 0)); then
+    cleanup
+    containers=() networks=() volumes=() tags=()
+    check "nothing of the test is left" is "$(left)" ""
+  fi
   echo "$passed passed, $failed failed"
   ((failed == 0)) || exit 1
   exit 0
+}
+
+# What the engine still has of this test.
+left() {
+  docker ps -aq -f "name=^$run" -f "name=^$main\$"
+  docker images -q "$run"
+  docker network ls -q -f "name=^$run"
+  docker volume ls -q -f "name=^$run"
+  [[ -n $had_image ]] || docker images -q "$image"
 }
 
 skip_all() {
@@ -207,12 +230,40 @@ is_static() {
 
 megabytes() { awk -v bytes="$(docker image inspect -f '{{.Size}}' "$1")" 'BEGIN { printf "%.1f MB", bytes / 1e6 }'; }
 
-test_image() {
-  check "the image is at most 15 MB ($(megabytes $image))" \
-    between 0 "$(docker image inspect -f '{{.Size}}' $image)" $((15 * megabyte))
-  check "the image says user, port and stop signal" \
-    is "$(docker image inspect -f '{{.Config.User}} {{.Config.ExposedPorts}} {{.Config.StopSignal}}' $image)" \
-    "65532:65532 map[8080/tcp:{}] SIGTERM"
+bytes() { docker image inspect -f '{{.Size}}' "$1"; }
+
+# TAG NAME: the value of a label of the Open Containers Initiative
+label() { docker image inspect -f "{{index .Config.Labels \"org.opencontainers.image.$2\"}}" "$1"; }
+
+# TAG
+says_what_it_is() {
+  local version
+  version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | sed -n 1p)
+  is "$(label "$1" title)" sami-proxy && is "$(label "$1" licenses)" "MIT OR Apache-2.0" && is "$(label "$1" version)" "$version" &&
+    is "$(label "$1" source)" "$source" && is "$(label "$1" revision)" "$revision" && has "$(label "$1" description)" "forward proxy" &&
+    is "$(docker image inspect -f '{{.Config.User}} {{.Config.ExposedPorts}} {{.Config.StopSignal}}' "$1")" \
+      "65532:65532 map[8080/tcp:{}] SIGTERM" &&
+    is "$(docker image inspect -f '{{.Config.Healthcheck.Test}}' "$1")" "[CMD /usr/local/bin/sami-proxy healthcheck]"
+}
+
+# TAG: tests/shipping.rs reads it closely
+says_what_is_in_it() {
+  local name=$run-sbom
+  containers+=("$name")
+  docker create --name "$name" "$1" >/dev/null
+  docker cp "$name:/usr/local/share/sami-proxy/sami-proxy.cdx.json" "$work/sbom" >/dev/null
+  docker rm "$name" >/dev/null
+  is "$(<"$work/sbom")" "$(scripts/sbom.sh "$(uname -m)-unknown-linux-gnu")"
+}
+
+test_images() {
+  check "the image is at most 15 MB ($(megabytes $image))" between 0 "$(bytes $image)" $((15 * megabyte))
+  check "the scratch image is at most 10 MB ($(megabytes "$run:scratch"))" between 0 "$(bytes "$run:scratch")" $((10 * megabyte))
+  local tag
+  for tag in "$image" "$run:scratch"; do
+    check "$tag: labels, user, port, stop signal and health check" says_what_it_is "$tag"
+    check "$tag: what is in it" says_what_is_in_it "$tag"
+  done
 }
 
 # ------------------------------------------------------------------------------------------ the command that is promised
@@ -284,19 +335,45 @@ test_main() {
   check "… and docker logs | grep -i error shows it" within 5 eval "has \"\$(error_lines $main)\" 127.0.0.1:1"
 }
 
-# The engine restarts what dies by itself, but not what `docker kill` killed.
+published_healthz() { healthz "localhost:$(published_port)"; }
+started_again() { is "$(field "$main" '{{.RestartCount}} {{.State.Running}}')" "$1 true"; }
+answers_through_itself() {
+  has "200 429" "$(fetch -o /dev/null -w '%{http_code}' -x "http://localhost:$(published_port)" http://sami-proxy.internal/health)"
+}
+load() { while :; do fetch -o /dev/null -x "http://localhost:$published" 'http://sami-proxy.internal/bytes?n=1000000' || true; done; }
+# How long the container has been running, at least.
+has_run() { (($(now) - $1 >= 10500)) || { echo "not yet"; return 1; }; }
+
+# Ten times, under load. The engine restarts what dies by itself, but not what `docker kill` killed. A port that the engine
+# chose is another one after each, and is known a moment after the container runs.
 test_kill() {
-  local what="killed with SIGKILL it is started again and serves" killed
+  local what="killed with SIGKILL" killed round since longest=0 took
   killed=$(field "$main" '{{.State.Pid}}')
-  if ! kill -9 "$killed" 2>/dev/null; then
+  if ! kill -0 "$killed" 2>/dev/null; then
     echo "skip $what: process $killed can't be killed from here (root of the engine's machine could)"
     return
   fi
-  started_again() { is "$(field "$main" '{{.RestartCount}} {{.State.Running}}')" "1 true"; }
-  # A port that the engine chose is another one now, and is known a moment after the container runs.
-  healthz_again() { healthz "localhost:$(published_port)"; }
-  serves_again() { within 10 started_again && within 10 healthz_again; }
-  check "$what" serves_again
+  for _ in 1 2 3 4; do
+    load >/dev/null 2>&1 &
+    loads+=($!)
+  done
+  since=$(now)
+  for round in 1 2 3 4 5 6 7 8 9 10; do
+    # It waits 0.1 s before it starts it again, and twice as long each time, until one has run for 10 s.
+    ((round != 6)) || within 15 has_run "$since"
+    killed=$(field "$main" '{{.State.Pid}}')
+    since=$(now)
+    kill -9 "$killed"
+    { within 15 started_again "$round" && within 10 published_healthz && within 10 answers_through_itself; } >"$work/kill" 2>&1 || break
+    took=$(($(now) - since))
+    since=$(now)
+    ((took <= longest)) || longest=$took
+  done
+  kill "${loads[@]}" 2>/dev/null || true
+  loads=()
+  check "$what ten times under load, it is started again each time and serves (at most $longest ms later)" \
+    is "$(tail -5 "$work/kill") $(field "$main" '{{.RestartCount}} {{.State.Running}}')" " 10 true"
+  check "… and is healthy in the end" within 15 is_healthy "$main"
 }
 
 # ------------------------------------------------------------------------------------------------ traffic, in a network
@@ -438,6 +515,23 @@ test_bad_settings() {
   check "an empty SAMI_PROXY_AUTH is refused likewise" refuses_setting SAMI_PROXY_AUTH ""
 }
 
+# The container of README.md with a wrong variable: it ends, and is started again, for ever.
+test_restart_loop() {
+  local said
+  loops() { (($(field "$main" '{{.RestartCount}}') >= 4)) && is "$(field "$main" '{{.State.Status}}')" restarting; }
+  # As on a server, where this is the only one.
+  docker rm -f "${containers[@]}" >/dev/null 2>&1 || true
+  docker run -d --name "$main" -p "$published:8080" --restart unless-stopped -e SAMI_PROXY_WORKERS=many "$image" >/dev/null
+  check "SAMI_PROXY_WORKERS=many: it restarts again and again" within 20 loops
+  check "… docker logs names the variable" has "$(docker logs "$main" 2>&1 | sed -n 1p)" SAMI_PROXY_WORKERS
+  if [[ $EUID != 0 || ! -S /var/run/docker.sock ]]; then
+    echo "skip … doctor names it: not root of the engine's machine"
+    return
+  fi
+  said=$("$work/sami-proxy" doctor --role host --lang en --port "$published" 2>&1 || true)
+  check "… doctor names the cause" has "$said" container-restarting
+}
+
 test_compose() {
   if docker compose version >/dev/null 2>&1; then
     check "docker compose config -q" docker compose -f compose.yaml config -q
@@ -451,10 +545,12 @@ if docker container inspect "$main" >/dev/null 2>&1; then
   fail "no container $main is here before the test" "one is, and it is not ours. If nobody needs it: docker rm -f $main"
   finish
 fi
-build "$image" "$@"
-tags+=("$run:scratch")
-build "$run:scratch" "$@" --target scratch
-test_image
+had_image=$(docker images -q "$image")
+[[ -z $had_image ]] || docker tag "$had_image" "$run:before"
+tags+=("$image" "$run:scratch")
+build "$image" "${labels[@]}" "$@"
+build "$run:scratch" "${labels[@]}" "$@" --target scratch
+test_images
 test_main
 test_kill
 start_origin
@@ -466,7 +562,6 @@ test_self_signed
 test_hardened
 test_scratch
 test_bad_settings
+test_restart_loop
 test_compose
-echo "info $image: $(megabytes "$image")"
-echo "info $image --target scratch: $(megabytes "$run:scratch")"
 finish

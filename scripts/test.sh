@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Passes all tests that this machine can run. The second command of the README.
 #
-#   scripts/test.sh            everything: installs what the tests need (apt, pip, cargo), about 20 minutes the first time
+#   scripts/test.sh            everything: installs what the tests need (apt, pip, cargo), about 35 minutes the first time
 #   scripts/test.sh --quick    format, lints, Rust tests: the inner loop
 #
 # What a machine lacks is skipped with a printed reason and counted; with CI=true only what can't be installed may be.
@@ -107,6 +107,18 @@ if ! $quick; then
     step "the program for Windows" false
   else
     skip "the program for Windows: its target, mingw or Wine can't be had here"
+  fi
+
+  # One release build for both.
+  if program=$(scripts/static.sh); then
+    counted "the program, alone in a folder" '[0-9]+' scripts/test-static.sh "$program"
+    if package=$(scripts/deb.sh "$program"); then
+      counted "the Debian package, under systemd" '[0-9]+' scripts/test-deb.sh "$package"
+    else
+      step "the Debian package" false
+    fi
+  else
+    step "the static program" false
   fi
 
   counted "Docker" '[0-9]+' scripts/test-docker.sh

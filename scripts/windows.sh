@@ -1,5 +1,7 @@
 #!/usr/bin/env bash
-# Builds sami-proxy.exe (debug) and prints its path, and nothing else, on standard output.
+# Builds sami-proxy.exe and prints its path, and nothing else, on standard output.
+#
+#   scripts/windows.sh [--release]      without --release for tests: quickly built, large and slow
 #
 #   exe=$(scripts/windows.sh) && SAMI_PROXY_EXE=$exe cargo test --test windows
 #
@@ -9,6 +11,11 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 exec 3>&1 >&2
 
+case "${1:-}" in
+  "") profile=debug ;;
+  --release) profile=release ;;
+  *) echo "usage: scripts/windows.sh [--release]"; exit 2 ;;
+esac
 target=x86_64-pc-windows-gnu
 . scripts/apt.sh
 
@@ -21,10 +28,14 @@ if ! std && command -v rustup >/dev/null; then rustup target add "$target" || tr
 if ! std && [ -x ../shared/windows/install-target.sh ]; then ../shared/windows/install-target.sh; fi
 std || { echo "Rust's standard library for $target can't be had: rustup target add $target"; exit 1; }
 
-# Dependencies as fast to build as can be: the tests do not measure.
-CARGO_PROFILE_DEV_DEBUG=none cargo build --locked --quiet --target "$target" --config 'profile.dev.package."*".opt-level=0'
+if [ "$profile" = release ]; then
+  cargo build --release --locked --quiet --bin sami-proxy --target "$target"
+else
+  # Dependencies as fast to build as can be: the tests do not measure.
+  CARGO_PROFILE_DEV_DEBUG=none cargo build --locked --quiet --target "$target" --config 'profile.dev.package."*".opt-level=0'
+fi
 
-folder=${CARGO_TARGET_DIR:-target}/$target/debug
+folder=${CARGO_TARGET_DIR:-target}/$target/$profile
 # Rust's standard library takes random numbers from this system library, and Wine 8 lacks it. Beside the program it
 # stands in; Windows and newer Wines have their own.
 if [ ! -f "$folder/bcryptprimitives.dll" ]; then
