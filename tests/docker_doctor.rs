@@ -61,7 +61,8 @@ fn a_look_at_the_server() {
     let Some(port) = port else { return };
     let subject = Subject { host: HERE.into(), port: port.parse().unwrap(), family: Family::Any };
     let witness_s = witness.map(|it| it.parse().unwrap());
-    let asked = Asked { command: Command::Doctor, role: Role::Host, witness_s, ..Asked::default() };
+    let (command, role, port_given) = (Command::Doctor, Role::Host, true);
+    let asked = Asked { command, role, port_given, witness_s, ..Asked::default() };
     let ask = Ask { asked, ..Ask::port(subject) };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     let evidence = runtime.block_on(run(ask, BUDGET, CancellationToken::new(), |_| {}));

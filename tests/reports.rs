@@ -163,7 +163,7 @@ fn without_texts(mut value: Value) -> Value {
     match &mut value {
         Value::Object(fields) => {
             fields.retain(|key, _| {
-                !["summary", "text", "separate_by", "not_checked"].contains(&key.as_str())
+                !["summary", "text", "risk", "separate_by", "not_checked"].contains(&key.as_str())
             });
             fields.values_mut().for_each(|it| *it = without_texts(it.take()));
         }

@@ -9,7 +9,7 @@ use super::{args, exit, proxy_url};
 use crate::render::words::{Arg, Words};
 
 /// What examines the proxy.
-const COMMAND: &str = args::PROBE;
+const COMMAND: &str = args::DOCTOR;
 /// Where the address may be known from, the strongest first.
 const VARIABLES: [&str; 6] =
     ["SAMI_PROXY_TARGET", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy", "HTTP_PROXY"];

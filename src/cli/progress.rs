@@ -57,6 +57,7 @@ impl Progress {
         let link = words.text("progress-link", &args);
         let rhythm = words.text("progress-rhythm", &args);
         let through = words.text("progress-through", &args);
+        let docker = words.text("progress-docker", &args);
         let server = words.text("progress-server", &args);
         let inside = words.text("progress-inside", &args);
         let bar = if self.several.is_none() { self.bar.clone() } else { ProgressBar::hidden() };
@@ -69,6 +70,7 @@ impl Progress {
                 Area::Link => link.clone(),
                 Area::Rhythm => rhythm.clone(),
                 Area::Through => through.clone(),
+                Area::Docker => docker.clone(),
                 Area::Server => server.clone(),
                 Area::Inside => inside.clone(),
             });

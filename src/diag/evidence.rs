@@ -278,20 +278,39 @@ impl Evidence {
     }
 
     /// The container of the proxy, as far as that can be told: one that is ours by name or image
-    /// before one that only has the port; among those one that serves the port before one that
-    /// runs, and that before any other; README's name last.
+    /// before one that only has the port, and the one that the user has named before all; among those one
+    /// that serves the port before README's name, and that before one that runs.
     pub fn container(&self) -> Option<Found<'_, Container>> {
         let (reference, all) = self.one::<Containers>(CheckId::Container)?;
         let port = self.subject.port;
         let rank = |it: &Container| {
             let last = it.last();
+            let wanted = self.asked.container.is_some() && it.picked.contains(&Pick::Name);
             let ours = it.picked.iter().any(|pick| *pick != Pick::Port);
             let runs = matches!(last.state, State::Running | State::Paused);
             let serves = it.ports.iter().any(|it| it.port == Some(port));
-            (ours, runs && serves, runs, it.picked.contains(&Pick::Name))
+            (wanted, ours, runs && serves, it.picked.contains(&Pick::Name), runs)
         };
         let best = all.containers.iter().rev().max_by_key(|it| rank(it))?;
         Some((reference, best))
+    }
+
+    /// When nobody has said which port clients use, and the proxy's container runs and publishes just
+    /// one, for everybody: that one.
+    pub fn take_published_port(&mut self) {
+        if self.asked.port_given || self.asked.role != Role::Host {
+            return;
+        }
+        let Some((_, container)) = self.container() else { return };
+        let ours = container.picked.iter().any(|pick| *pick != Pick::Port);
+        let for_all = |ip: Option<IpAddr>| ip.is_none_or(|ip| ip.is_unspecified());
+        let mut published: Vec<u16> =
+            container.ports.iter().filter(|it| for_all(it.ip)).filter_map(|it| it.port).collect();
+        published.sort_unstable();
+        published.dedup();
+        if let ([port], State::Running, true) = (&published[..], container.last().state, ours) {
+            self.subject.port = *port;
+        }
     }
 
     /// What the proxy's container reaches.

@@ -24,7 +24,9 @@ pub enum Area {
     Rhythm,
     /// Through the proxy, and beside it.
     Through,
-    /// The server itself: what runs there, and where it listens.
+    /// Docker on the server, and the proxy's container.
+    Docker,
+    /// The server itself: who listens there, and what it lets in.
     Server,
     /// Inside the proxy's container, and what it uses up.
     Inside,
@@ -32,7 +34,7 @@ pub enum Area {
 
 impl Area {
     /// In their order.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Machine,
         Self::Names,
         Self::Reach,
@@ -40,6 +42,7 @@ impl Area {
         Self::Link,
         Self::Rhythm,
         Self::Through,
+        Self::Docker,
         Self::Server,
         Self::Inside,
     ];
@@ -67,9 +70,8 @@ impl Area {
             | CheckId::Direct
             | CheckId::OrdinaryClient
             | CheckId::Llm => Self::Through,
-            CheckId::DockerEngine
-            | CheckId::Container
-            | CheckId::PacketFilter
+            CheckId::DockerEngine | CheckId::Container => Self::Docker,
+            CheckId::PacketFilter
             | CheckId::HostListeners
             | CheckId::KernelSettings
             | CheckId::PublicAddress
@@ -96,7 +98,7 @@ impl Area {
                 Self::Rhythm,
                 Self::Through,
             ],
-            (Command::Doctor, Role::Host) => &[Self::Server, Self::Inside],
+            (Command::Doctor, Role::Host) => &[Self::Docker, Self::Server, Self::Inside],
             // From inside a container Docker can't be asked.
             (Command::Doctor, Role::Container) => &[Self::Inside],
         }
@@ -139,7 +141,7 @@ pub fn steps(area: Area, evidence: &Evidence) -> Vec<Step> {
         Area::Link => of_port(&[CheckId::LinkDown], evidence),
         Area::Rhythm => rhythm(evidence),
         Area::Through => through(evidence),
-        Area::Server | Area::Inside => plan_host::steps(area, evidence),
+        Area::Docker | Area::Server | Area::Inside => plan_host::steps(area, evidence),
     }
 }
 

@@ -15,11 +15,10 @@ pub(super) fn steps(area: Area, evidence: &Evidence) -> Vec<Step> {
         Step { check, address: None, subject, skip }
     };
     match area {
+        Area::Docker => {
+            vec![step(CheckId::DockerEngine, "docker", None), step(CheckId::Container, name, None)]
+        }
         Area::Server => {
-            let mut all = vec![
-                step(CheckId::DockerEngine, "docker", None),
-                step(CheckId::Container, name, None),
-            ];
             let port = format!("port {}", evidence.subject.port);
             let kernel = [
                 CheckId::PacketFilter,
@@ -28,8 +27,7 @@ pub(super) fn steps(area: Area, evidence: &Evidence) -> Vec<Step> {
                 CheckId::PublicAddress,
             ];
             let witness = evidence.asked.witness_s.map(|_| CheckId::Witness);
-            all.extend(kernel.into_iter().chain(witness).map(|it| step(it, &port, None)));
-            all
+            kernel.into_iter().chain(witness).map(|it| step(it, &port, None)).collect()
         }
         Area::Inside => {
             let running = evidence.container().filter(|(_, it)| it.last().state == State::Running);

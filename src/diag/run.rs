@@ -46,6 +46,9 @@ pub async fn run(
         let (facts, told) = tokio::join!(running, ask_proxy(*area, &context));
         evidence.facts.extend(facts);
         evidence.server = evidence.server.or(told);
+        if *area == Area::Docker {
+            evidence.take_published_port();
+        }
         // As soon as its address is known.
         if let (Some(server), Some(port)) = (&mut server, evidence.candidates().first()) {
             server.knock_at(*port);

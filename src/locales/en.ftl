@@ -2070,6 +2070,12 @@ fix-only-ipv4 = let the proxy use IPv4 alone
 fix-where-is-the-filter = try the same on the server without the proxy: if it works there, the filter is between you and the server
 fix-other-country = take a server in another country, or at another hosting
 fix-compare-the-issuer = see on the server who has really issued the certificate; never switch off its verification
+risk-made-anew = the container is made anew: open connections end; add what else stood in its docker run (-e, -v)
+risk-all-containers = every container of this server stops for a moment
+risk-connections-end = open connections end
+risk-images-deleted = deletes images that no container uses
+risk-rule-deleted = somebody has set this rule: see first what it was for
+risk-setting-deleted = deletes this setting: note its value first
 fix-exclude-from-scanning = look whose root certificate was put into Windows, and exclude the application from its scanning of web traffic
 fix-except-in-the-antivirus = in this antivirus, exclude the application from the scanning of encrypted connections
 fix-ask-the-administrator = it is the network's: ask its administrator for an exception, or for the root certificate and give that to the application
@@ -2105,7 +2111,8 @@ separate-ping-the-host = see whether packets get lost: ping -n 30 { $host }
 
 ### doctor: docker
 
-progress-server = looking at Docker and its containers
+progress-docker = looking at Docker and its containers
+progress-server = looking at who listens and what the firewall lets in
 progress-inside = looking at what the container reaches
 
 skip-no-engine = Docker can't be asked

@@ -15,6 +15,7 @@ pub mod limits;
 pub mod listen;
 mod lookups;
 pub mod meter;
+pub mod name_server;
 pub mod namespace;
 pub mod parent;
 mod parent_error;

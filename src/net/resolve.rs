@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use hickory_resolver::config::{NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts};
+use hickory_resolver::config::{ResolveHosts, ResolverConfig, ResolverOpts};
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::net::{DnsError, NetError};
 use hickory_resolver::proto::op::ResponseCode;
@@ -18,6 +18,8 @@ use tokio::time::{Instant, timeout, timeout_at};
 use super::at_hand::AtHand;
 pub use super::lookups::Lookup;
 use super::lookups::Lookups;
+use super::name_server::reach;
+pub use super::name_server::{NameServer, Transport};
 use crate::target::Host;
 
 /// The longest life of a positive answer; longer TTLs are cut to it.
@@ -47,28 +49,6 @@ pub enum Family {
     Ipv4Only,
     /// Only IPv6.
     Ipv6Only,
-}
-
-/// A name server of the user's choice.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NameServer {
-    /// Where it is; a name is looked up once, at the start, with the system's configuration.
-    pub host: Host,
-    /// Its port.
-    pub port: u16,
-    /// How it is asked.
-    pub transport: Transport,
-}
-
-/// How a name server is asked.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Transport {
-    /// UDP, and TCP for long answers.
-    Plain,
-    /// DNS over TLS (RFC 7858); the certificate must be for the host.
-    Tls,
-    /// DNS over HTTPS (RFC 8484) at this path; the certificate must be for the host.
-    Https(Box<str>),
 }
 
 /// Why there are no addresses.
@@ -375,22 +355,6 @@ fn take_turns(first: &[IpAddr], second: &[IpAddr]) -> Vec<IpAddr> {
         mixed.extend(second.get(at));
     }
     mixed
-}
-
-fn reach(server: &NameServer, ip: IpAddr) -> NameServerConfig {
-    let name: Arc<str> = match &server.host {
-        Host::Ip(ip) => ip.to_string().into(),
-        Host::Name(name) => Arc::from(&**name),
-    };
-    let mut config = match &server.transport {
-        Transport::Plain => NameServerConfig::udp_and_tcp(ip),
-        Transport::Tls => NameServerConfig::tls(ip, name),
-        Transport::Https(path) => NameServerConfig::https(ip, name, Some(Arc::from(&**path))),
-    };
-    for connection in &mut config.connections {
-        connection.port = server.port;
-    }
-    config
 }
 
 /// As this machine is configured.

@@ -168,6 +168,12 @@ impl Page<'_> {
                 let command = self.look.bold(&command);
                 let _never = writeln!(self.out, "{:1$}  $ {command}", "", self.width);
             }
+            if let Some(risk) = fix.risk {
+                let risk = advice(risk, suspect, subject, self.words);
+                let risk = format!("{} {risk}", self.look.of_health(Health::Warn));
+                let risk = self.look.paint_health(&risk, Health::Warn);
+                let _never = writeln!(self.out, "{:1$}  {risk}", "", self.width);
+            }
         }
     }
 

@@ -100,6 +100,10 @@ fn finding(suspect: &Suspect, report: &Report, words: &Words) -> Value {
             if let (Some(fields), Some(command)) = (value.as_object_mut(), &fix.command) {
                 fields.insert("command".to_owned(), command.as_str().into());
             }
+            if let (Some(fields), Some(risk)) = (value.as_object_mut(), fix.risk) {
+                let risk = sentence(&advice(risk, suspect, subject, words), &[]);
+                fields.insert("risk".to_owned(), risk.into());
+            }
             value
         }).collect::<Vec<_>>(),
     })

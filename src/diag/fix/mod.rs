@@ -4,6 +4,7 @@ mod client;
 mod docker;
 mod machine;
 mod packets;
+mod risk;
 
 use machine::ONLY;
 
@@ -46,6 +47,8 @@ pub struct Fix {
     pub place: Place,
     /// What to type there.
     pub command: Option<String>,
+    /// The key of the sentence that says what the command costs, if anything.
+    pub risk: Option<&'static str>,
     /// The key of its sentence.
     pub text: &'static str,
 }
@@ -69,7 +72,7 @@ const USUAL: &[(&str, &str)] = &[
 
 /// Every key that [`fixes_of`] may give.
 pub fn texts() -> impl Iterator<Item = &'static str> {
-    TABLES.into_iter().flatten().map(|(.., text)| *text)
+    TABLES.into_iter().flatten().map(|(.., text)| *text).chain(risk::texts())
 }
 
 /// What mends a cause: first what is for just this one, then the most promising.
@@ -88,7 +91,9 @@ pub fn fixes_of(suspect: &Suspect, subject: &Subject) -> Vec<Fix> {
             continue;
         }
         let special = only.is_some() || template.is_some_and(|it| is_special(it, arguments));
-        let fix = Fix { place: *place, command: command.flatten(), text };
+        let command = command.flatten();
+        let risk = command.as_deref().and_then(risk::risk);
+        let fix = Fix { place: *place, command, risk, text };
         if !all.iter().any(|(_, other)| other.command.is_some() && other.command == fix.command) {
             all.push((special, fix));
         }

@@ -175,12 +175,15 @@ fn is_harmless(value: &str) -> bool {
 }
 
 /// Keys of words that are ours and not the world's.
-const WORDS: [&str; 38] = [
+const WORDS: [&str; 42] = [
     "after",
     "backend",
     "before",
     "blind",
+    "by",
     "check",
+    "code",
+    "confidence",
     "credentials",
     "direction",
     "end",
@@ -193,6 +196,7 @@ const WORDS: [&str; 38] = [
     "kind",
     "knock",
     "mozilla",
+    "nothing",
     "of",
     "outcome",
     "outside",
