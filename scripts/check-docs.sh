@@ -208,11 +208,24 @@ codes() {
   return $bad
 }
 
+# What is expected here of a command that stands there no longer is expected of nothing.
+expectations() {
+  local line file bad=0 said=""
+  for file in "$work/blocks/README.md"/*.sh; do said+=$(commands "$file")$'\n'; done
+  for line in "${!elsewhere[@]}" "${!serving[@]}" "${!ends[@]}" "${!prints[@]}"; do
+    # shellcheck disable=SC2053 # it may be a pattern
+    grep -qxF -- "$line" <<<"$said" || [[ -n ${elsewhere[$line]:-} && $'\n'$said == *$'\n'$line* ]] ||
+      { echo "no block has: $line" && bad=1; }
+  done
+  return $bad
+}
+
 test_text() {
   local file
   for file in "${readmes[@]}"; do cut_blocks "$file"; done
   check "both READMEs have the same blocks in the same order" same "$(outline README.md)" "$(outline README.ru.md)"
   check "each block says what it is: sh, console or text" same "$(outline README.md | grep '^block ' | sort -u)" $'block console\nblock sh\nblock text'
+  check "what is expected of commands here is of commands there" expectations
   check "every link and anchor leads somewhere" links
   flags README.md "## Settings" "### Their options"
   flags README.ru.md "## Настройки" "### Их флаги"
@@ -269,15 +282,27 @@ make_certificates() (
     -extfile <(echo "subjectAltName=DNS:localhost,DNS:www.google.com")
 )
 
-make_network() {
+# This machine's files, and whatever is changed in them is gone afterwards. A server is no container, as this machine may be.
+make_root() {
+  local root=/run/lab/root
   mount --make-rprivate /
-  mount -t proc proc /proc
   mount -t tmpfs tmpfs /run
-  mkdir -p /run/lab/{etc,bin,work-etc,work-bin} /run/lock /run/netns
-  mount -t overlay -o lowerdir=/etc,upperdir=/run/lab/etc,workdir=/run/lab/work-etc overlay /etc
-  mount -t overlay -o lowerdir=/usr/local/bin,upperdir=/run/lab/bin,workdir=/run/lab/work-bin overlay /usr/local/bin
-  rm -rf /etc/docker
-  rm -f /etc/resolv.conf
+  mkdir -p $root /run/lab/{upper,work}
+  mount -t overlay -o lowerdir=/,upperdir=/run/lab/upper,workdir=/run/lab/work overlay $root
+  rm -rf $root/.dockerenv $root/etc/docker $root/etc/resolv.conf
+  mkdir -p "$root$work" $root/var/lib/docker
+  mount --bind "$work" "$root$work"
+  mount --rbind /dev $root/dev
+  mount --rbind /sys $root/sys
+  mount -t proc proc $root/proc
+  mount -t tmpfs tmpfs $root/run
+  mkdir $root/run/{lock,netns,old}
+  pivot_root $root $root/run/old
+  cd "$work/copy"
+  umount --lazy /run/old
+}
+
+make_network() {
   echo "nameserver $client" >/etc/resolv.conf
   ip link set lo up
   ip netns add client
@@ -307,7 +332,7 @@ add() {
 make_engine() {
   local tool docker
   docker=$(command -v docker)
-  mkdir -p /etc/docker /var/lib/docker "$work/image"/{etc,tmp,var/lib/sami-proxy}
+  mkdir -p /etc/docker "$work/image"/{etc,tmp,var/lib/sami-proxy}
   mount -t tmpfs -o size=1g tmpfs /var/lib/docker
   dockerd -H unix:///var/run/docker.sock --storage-driver vfs --exec-opt native.cgroupdriver=cgroupfs \
     --cgroup-parent "/$group" >"$work/dockerd.log" 2>&1 &
@@ -356,14 +381,14 @@ run_line() {
     printf '$ %s\n%s\nwithout %s\n' "$line" "$said" "${prints[$line]}"
     return 1
   fi
-  if [[ $line == "docker run -d "* ]]; then within 20 healthy; fi
+  if [[ $line == "docker run -d "* ]]; then within 20 healthy && within 5 answers; fi
 }
 
 # FILE
 run_sh() {
   local line
   while IFS= read -r line; do
-    (cd "$work/copy" && run_line "$line") || return
+    run_line "$line" || return
   done < <(commands "$1")
 }
 
@@ -374,7 +399,7 @@ timeless() { sed -E 's/<?[0-9]+([.,][0-9]+)?/N/g; s/█+//g; s/ +/ /g; s/ $//; /
 run_console() {
   local command said wanted=() got=() at=0 line gap=false
   command=$(sed -n '1s/^\$ //p' "$1")
-  said=$(cd "$work/copy" && timeout 60 bash -c "$command" 2>/dev/null </dev/null) || true
+  said=$(timeout 60 bash -c "$command" 2>/dev/null </dev/null) || true
   mapfile -t wanted < <(sed 1d "$1" | timeless)
   mapfile -t got < <(timeless <<<"$said")
   for line in "${wanted[@]}"; do
@@ -403,7 +428,7 @@ test_block() {
   esac
   if [[ -n $why ]]; then
     skip "$what" "$why"
-    bash -n "$file" || fail "$what: not even the syntax is right"
+    [[ $language != sh ]] || bash -n "$file" || fail "$what: not even the syntax is right"
     return
   fi
   case $text in
@@ -450,19 +475,18 @@ all() {
   trap at_exit EXIT
   trap 'broken="line $LINENO: $BASH_COMMAND"' ERR
   trap 'broken="a signal"; exit 130' INT TERM
-  [[ -z ${REASON:-} ]] || network=$REASON engine=$REASON
+  network=$REASON engine=$REASON
+  cd "$work/copy"
+  [[ -n $network ]] || make_root
   export PATH=$work/bin:$PATH CURL_CA_BUNDLE=$work/ca.pem
-  # A server is no container; if this machine is one, the doctor is told so.
-  local role=""
-  [[ ! -e /.dockerenv ]] || role='; [ "$1 $2" != "sami-proxy doctor" ] || set -- "$@" --role host'
   # shellcheck disable=SC2016 # for the other shell
   printf '#!/bin/sh\n[ "$1 $2 $3 $4" = "run --release -- serve" ] && exec sami-proxy serve\nexit 1\n' >"$work/bin/cargo"
-  printf '#!/bin/sh\nPATH=/usr/local/bin:$PATH%s; exec "$@"\n' "$role" >"$work/bin/sudo"
+  printf '#!/bin/sh\nPATH=/usr/local/bin:$PATH exec "$@"\n' >"$work/bin/sudo"
   chmod +x "$work/bin"/*
   test_text
   if [[ -z $network ]]; then
     make_network >"$work/why" 2>&1 || network="$(tail -1 "$work/why")" engine=$network
-    cp "$work/ca.pem" "$work/copy/" 2>/dev/null || true
+    cp "$work/ca.pem" . 2>/dev/null || true
   fi
   for tool in docker dockerd iptables busybox strip; do
     command -v "$tool" >/dev/null || engine="${engine:-there is no $tool}"
@@ -491,6 +515,8 @@ outside() {
     command -v "$tool" >/dev/null || REASON="there is no $tool"
   done
   unshare --mount --pid --net --fork true 2>/dev/null || REASON="no namespaces can be had"
+  unshare --mount sh -c 'mount -t tmpfs tmpfs /run && mkdir -p /run/a /run/b /run/c &&
+    mount -t overlay -o lowerdir=/,upperdir=/run/a,workdir=/run/b overlay /run/c' 2>/dev/null || REASON="no overlay can be had"
   [[ $EUID == 0 ]] || REASON="this needs root"
   if [[ -z $REASON ]]; then
     setpriv --pdeathsig KILL unshare --mount --pid --net --fork --kill-child bash "${BASH_SOURCE[0]}" --inside || code=$?
