@@ -121,6 +121,8 @@ if ! $quick; then
     step "the static program" false
   fi
 
+  apt curl openssl busybox binutils >/dev/null || true
+  counted "the READMEs' commands" '[0-9]+' env SAMI_PROXY_BIN=target/debug/sami-proxy scripts/check-docs.sh
   counted "Docker" '[0-9]+' scripts/test-docker.sh
   counted "Install on a server" '[0-9]+' scripts/test-install.sh
 fi
