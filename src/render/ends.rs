@@ -1,6 +1,7 @@
 //! What is known, or not, of the other end, in sentences.
 
-use super::sentences::{NotChecked, about, span};
+use super::not_checked::NotChecked;
+use super::sentences::{about, span};
 use super::words::{Arg, Words};
 use crate::diag::code::Segment;
 use crate::diag::evidence::{Command, Evidence};

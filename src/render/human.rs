@@ -4,7 +4,8 @@ use std::fmt::Write;
 
 use super::ends::told;
 use super::look::Look;
-use super::sentences::{about, advice, cause, headline, not_checked, sentence, summary, word};
+use super::not_checked::not_checked;
+use super::sentences::{about, advice, cause, headline, sentence, summary, word};
 use super::waterfall;
 use super::words::{Arg, Words, tame};
 use crate::diag::code::{Code, Segment};

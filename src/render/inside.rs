@@ -1,6 +1,7 @@
 //! What was seen from inside the container, and what could not be, in sentences.
 
-use super::sentences::{NotChecked, about, named};
+use super::not_checked::NotChecked;
+use super::sentences::{about, named};
 use super::server::joined;
 use super::words::{Arg, Words};
 use crate::diag::fact::{CheckId, End, Inside};

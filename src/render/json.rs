@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::sentences::{self, about, advice, cause, headline, sentence, summary};
+use super::sentences::{about, advice, cause, headline, sentence, summary};
 use super::words::Words;
 use crate::diag::diagnosis::{Alternative, State};
 use crate::diag::evidence::Evidence;
@@ -153,6 +153,6 @@ fn timings(report: &Report) -> Value {
 }
 
 fn not_checked(report: &Report, words: &Words) -> Vec<Value> {
-    let all = sentences::not_checked(report, words).into_iter();
+    let all = super::not_checked::not_checked(report, words).into_iter();
     all.map(|it| json!({ "what": it.what, "why": it.why, "unlock": it.unlock })).collect()
 }

@@ -8,6 +8,7 @@ mod inside;
 pub mod json;
 pub mod look;
 mod machine;
+mod not_checked;
 mod sentences;
 mod server;
 mod through;
