@@ -324,6 +324,8 @@ fn fastest(found: &[(&Reference, &Attempt)]) -> Option<u64> {
 }
 
 #[cfg(test)]
+mod docker_choice;
+#[cfg(test)]
 mod docker_server;
 #[cfg(test)]
 mod docker_tests;
