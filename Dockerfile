@@ -23,9 +23,10 @@ WORKDIR /build
 # (getaddrinfo through NSS) is never asked of it: names go through hickory.
 # Random numbers come from the kernel, not from /dev/urandom.
 ENV RUSTFLAGS="-C target-feature=+crt-static --cfg getrandom_backend=\"linux_getrandom\""
-# The dependencies, with an empty library in place of ours: this layer stays until Cargo.toml or Cargo.lock changes.
+# The dependencies, with empty libraries in place of ours: this layer stays until a Cargo.toml or Cargo.lock changes.
 COPY Cargo.toml Cargo.lock ./
-RUN mkdir -p src/bin && echo '//! Stand-in.' >src/lib.rs && echo 'fn main() {}' >src/bin/sami-proxy.rs \
+COPY core/Cargo.toml core/
+RUN mkdir -p src/bin && echo '//! Stand-in.' | tee src/lib.rs >src/core.rs && echo 'fn main() {}' >src/bin/sami-proxy.rs \
     && cargo build --release --locked --lib --target "$(rustc --print host-tuple)"
 COPY . .
 # cargo goes by time stamps, and our sources may be older than the stand-ins above. The table of addresses that the

@@ -10,7 +10,7 @@ cd "$(dirname "$0")/.."
 target=${1:-$(rustc --print host-tuple)}
 
 # Macros and build scripts run while it is built and are not in it.
-tree=$(cargo tree --locked --target "$target" --edges normal,no-proc-macro --prefix none --format '{p}|{l}')
+tree=$(cargo tree --locked --package sami-proxy --target "$target" --edges normal,no-proc-macro --prefix none --format '{p}|{l}')
 rust=$(rustc --version | cut -d' ' -f2)
 
 printf '%s\n' "$tree" | awk -v target="$target" -v rust="$rust" '

@@ -75,12 +75,7 @@
 pub mod cli;
 pub mod config;
 pub mod diag;
-pub mod failure;
-pub mod journal;
-pub mod net;
-pub mod proxy;
 pub mod render;
-pub mod secret;
-pub mod target;
-pub mod wire;
-pub mod worker;
+
+// What is built for speed, in a package of its own (core/Cargo.toml).
+pub use sami_proxy_core::{failure, journal, net, proxy, secret, target, wire, worker};
