@@ -657,6 +657,30 @@ fn it_is_a_service_from_its_installation_to_its_removal() {
 }
 
 #[test]
+fn the_doctor_says_in_russian_what_is_wrong_with_a_proxy() {
+    let Some(wine) = Wine::new() else { return };
+    let serve = Serve::start(&["--auth", "sami:secret"]);
+    let proxy = serve.address.to_string();
+    let wrong = format!("http://sami:geheim@{proxy}");
+    let web = answering("HTTP/1.1 404 Not Found\r\nServer: nginx\r\nContent-Length: 0\r\n\r\n")
+        .to_string();
+    for (proxy, code, says) in [
+        (closed().to_string(), "port-refused", "отказывает в соединении"),
+        (proxy, "proxy-auth-required", "просит имя пользователя и пароль"),
+        (wrong, "proxy-auth-rejected", "не принимает эти имя и пароль"),
+        (web, "not-a-proxy", "это не прокси"),
+    ] {
+        let target = ["--target", "http://127.0.0.1:1/", "--lang", "ru"];
+        let (exit, out, err) = parts(wine.run(&[&["doctor", &proxy], &target[..]].concat()));
+        assert_eq!(exit, 1, "{out}{err}");
+        let headline = out.lines().next().unwrap();
+        assert!(headline.starts_with("✗ ПРОБЛЕМА  ") && headline.contains(says), "{out}");
+        assert!(out.contains(&format!("sami-proxy explain {code}")), "{out}");
+        assert!(!out.contains("geheim") && !err.contains("geheim"), "{out}{err}");
+    }
+}
+
+#[test]
 fn a_double_click_asks_examines_and_waits() {
     let Some(wine) = Wine::new() else { return };
     let port = closed();

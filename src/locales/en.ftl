@@ -1377,7 +1377,7 @@ port-published-loopback-only-long =
         cat /etc/docker/daemon.json
         sudo systemctl restart docker
 
-port-published-elsewhere = the proxy is published at { $other }, not at port { $port }
+port-published-elsewhere = port { $port } does not lead to the proxy; what is published is { $other }
 port-published-elsewhere-long =
     Docker publishes the proxy, but elsewhere: at another port of the server, at one particular
     address of it, or it leads to a port in the container where the proxy does not listen. The last

@@ -1376,7 +1376,7 @@ port-published-loopback-only-long =
         cat /etc/docker/daemon.json
         sudo systemctl restart docker
 
-port-published-elsewhere = прокси открыт на { $other }, а не на порту { $port }
+port-published-elsewhere = порт { $port } не ведёт к прокси; открыто { $other }
 port-published-elsewhere-long =
     Docker открыл прокси наружу, но не там: на другом порту сервера, на одном из его адресов, или порт
     ведёт туда, где прокси в контейнере не слушает. Последнее в docker ps выглядит безупречно
