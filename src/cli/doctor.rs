@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::args::{self, Flags};
-use super::{beside, crew, examine, probe};
+use super::{beside, examine, probe};
 use crate::diag::ask::Ask;
 use crate::diag::evidence::{Asked, Command, Evidence, Family, Role, Subject};
 use crate::diag::report::Report;
@@ -17,6 +17,7 @@ use crate::diag::server::{By, Digest, Heard, Server};
 use crate::diag::ssh::Shell;
 use crate::diag::token;
 use crate::net::knock::source_for;
+use crate::proxy::crew;
 use crate::render::look::Look;
 use crate::render::words::Words;
 

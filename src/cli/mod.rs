@@ -6,7 +6,6 @@ mod bundle;
 mod check_config;
 mod check_port;
 mod compare;
-mod crew;
 mod doctor;
 mod double_click;
 mod examine;

@@ -5,11 +5,12 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
-use super::{args, crew, doctor};
+use super::{args, doctor};
 use crate::diag::report::Report;
 use crate::diag::run::run;
 use crate::diag::withheld::withhold;
 use crate::proxy::Reporter;
+use crate::proxy::crew;
 use crate::render::json;
 use crate::render::words::{Lang, Words};
 

@@ -8,13 +8,13 @@ use std::time::{Duration, SystemTime};
 use tokio::runtime::Handle;
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::crew::{self, Crew};
 use super::host::{Host, Phase};
 use super::{exit, report, systemd, telling};
 use crate::config::{ConfigError, Layers, Machine, Origin, Serve, convert};
 use crate::net::activation::handed_over;
 use crate::net::limits::raise_descriptor_limit;
 use crate::proxy::access_log::AccessLog;
+use crate::proxy::crew::{self, Crew};
 use crate::proxy::server::Control;
 use crate::proxy::settings::Certificate;
 use crate::proxy::{Server, Settings, StartError};
@@ -50,7 +50,7 @@ pub(super) fn run_for(mut host: Host, layers: &Layers) -> Result<(), String> {
     let output = std::mem::replace(&mut host.output, Box::new(std::io::sink()));
     let log = Arc::new(telling::open(&serve, output));
     let running = serve_until_stopped(serve, Arc::clone(&log), crew.handles(), host);
-    let outcome = runtime.block_on(running);
+    let outcome = crew::block_on(&runtime, Box::pin(running));
     // What is still open is cut here; each tunnel writes its line.
     runtime.shutdown_timeout(LAST_WORDS);
     crew.end(LAST_WORDS);

@@ -9,12 +9,13 @@ use tokio::time::MissedTickBehavior;
 
 use super::args::{self, Flags};
 use super::examine::Form;
-use super::{crew, exit};
+use super::exit;
 use crate::diag::changes::{Change, changes};
 use crate::diag::diagnosis::State;
 use crate::diag::evidence::Evidence;
 use crate::diag::fact::Skip;
 use crate::diag::report::Report;
+use crate::proxy::crew;
 use crate::render::compare;
 use crate::render::human::{self, Detail};
 use crate::render::json;

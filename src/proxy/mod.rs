@@ -15,6 +15,7 @@ mod admin;
 pub mod attempts;
 pub mod authorize;
 pub mod connection;
+pub mod crew;
 pub mod destinations;
 pub mod door;
 pub mod egress;
