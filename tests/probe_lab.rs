@@ -38,8 +38,16 @@ const UNTOLD: &[&str] = &[
 
 /// What a client sees of the proxy, and what the proxy, asked by `doctor`, says of itself: the same
 /// cause, and the same deed.
-const FROM_INSIDE: &[(&str, &str)] =
-    &[("proxy-dns-broken", "container-dns-broken"), ("proxy-no-egress", "container-no-egress")];
+const FROM_INSIDE: &[(&str, &str)] = &[
+    ("proxy-dns-broken", "container-dns-broken"),
+    ("proxy-no-egress", "container-no-egress"),
+    // All sites of the laboratory are one machine: while it refuses, the proxy gets out nowhere.
+    ("target-refused", "proxy-no-egress"),
+];
+
+fn is_from_inside(wanted: &str, told: Option<&str>) -> bool {
+    told.is_some_and(|told| FROM_INSIDE.contains(&(wanted, told)))
+}
 
 /// A cause that does not stop the proxy from working: a warning beside "ok".
 const WARNINGS: &[&str] = &["ipv6-broken", "link-slow", "link-lossy", "target-rate-limited"];
@@ -106,6 +114,7 @@ fn is_named(lab: &Lab, fault: &Fault) -> Result<bool, String> {
         if paired
             && fault.code.severity() != Severity::Warning
             && verdict != Some(fault.code.word())
+            && !is_from_inside(fault.code.word(), verdict)
         {
             return Err(format!(
                 "{}: not told from what looks alike: {:#}",
@@ -147,7 +156,7 @@ fn is_right(fault: &Fault, told: &Told, limit: Duration) -> Result<(), String> {
     if *exit != Some(1) {
         return wrong("no problem seen");
     }
-    let inside = code.is_some_and(|code| FROM_INSIDE.contains(&(wanted, code)));
+    let inside = is_from_inside(wanted, code);
     if sure && code != Some(wanted) && !inside {
         return wrong("sure of what is not so");
     }
