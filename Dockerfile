@@ -67,6 +67,8 @@ ENTRYPOINT ["/usr/local/bin/sami-proxy"]
 CMD ["serve"]
 
 FROM busybox:stable-musl
+# So that `docker exec … sami-proxy doctor` finds the program whatever the base image says.
+ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 RUN echo 'sami:x:65532:65532:sami-proxy:/:/bin/false' >>/etc/passwd && echo 'sami:x:65532:' >>/etc/group
 COPY --from=build /sami-proxy /usr/local/bin/sami-proxy
 COPY --from=build /sami-proxy.cdx.json /usr/local/share/sami-proxy/

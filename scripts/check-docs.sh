@@ -23,7 +23,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 readonly readmes=(README.md README.ru.md) name=sami-llm-proxy port=8080
 readonly server=81.85.76.160 client=81.85.76.200 # as the READMEs have it, and the rest of the Internet
-passed=0 failed=0 skipped=0 over=false broken=""
+. scripts/checks.sh
 network="" engine="" # why there is none
 
 # What can't be run here, and who does it. The pattern is that of the first line of a block.
@@ -56,53 +56,8 @@ declare -rA prints=(
 
 # ------------------------------------------------------------------------------------------------------------- helpers
 
-ok() {
-  passed=$((passed + 1))
-  echo "ok   $1"
-}
-
-# WHAT OUTPUT
-fail() {
-  failed=$((failed + 1))
-  echo "FAIL $1"
-  [[ -z ${2:-} ]] || sed 's/^/       /' <<<"$2"
-}
-
-# WHAT WHY
-skip() {
-  skipped=$((skipped + 1))
-  echo "skip $1: $2"
-}
-
-# WHAT COMMAND…: the command decides, and what it says is shown when it says no.
-check() {
-  local what=$1 said
-  shift
-  if said=$("$@" 2>&1); then ok "$what"; else fail "$what" "$said"; fi
-}
-
 # TEXT WANTED: line by line
 same() { diff <(printf '%s\n' "$2") <(printf '%s\n' "$1"); }
-
-# SECONDS COMMAND…: until it succeeds
-within() {
-  local deadline=$((SECONDS + $1)) said
-  shift
-  until said=$("$@" 2>&1); do
-    if ((SECONDS > deadline)); then
-      printf '%s\nnot in time: %s\n' "$said" "$*"
-      return 1
-    fi
-    sleep 0.05
-  done
-}
-
-finish() {
-  over=true
-  echo "$passed passed, $failed failed, $skipped skipped"
-  ((failed == 0)) || exit 1
-  exit 0
-}
 
 # --------------------------------------------------------------------------------------------------- what is written there
 
@@ -469,10 +424,8 @@ test_commands() {
 
 # --------------------------------------------------------------------------------------------------------------- all of it
 
-at_exit() { $over || { echo "FAIL the check itself broke off: $broken" && echo "$passed passed, $((failed + 1)) failed, $skipped skipped"; }; }
-
 all() {
-  trap at_exit EXIT
+  trap tell_broken EXIT
   trap 'broken="line $LINENO: $BASH_COMMAND"' ERR
   trap 'broken="a signal"; exit 130' INT TERM
   network=$REASON engine=$REASON

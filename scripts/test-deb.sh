@@ -13,11 +13,11 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 nothing() { echo "skipped: $1"; echo "0 passed, 0 failed, 1 skipped"; exit 0; }
 # What can be installed is not lacking in CI.
-lacks() { [ "${CI:-}" != true ] || { echo "FAIL $1"; echo "0 passed, 1 failed"; exit 1; }; nothing "$1"; }
+lacking() { [ "${CI:-}" != true ] || { echo "FAIL $1"; echo "0 passed, 1 failed"; exit 1; }; nothing "$1"; }
 
 if [ -z "${INSIDE:-}" ]; then
   [ "$(id -u)" = 0 ] || nothing "not root"
-  apt debootstrap || lacks "debootstrap can't be installed here"
+  apt debootstrap || lacking "debootstrap can't be installed here"
   unshare --mount true 2>/dev/null || nothing "no mount namespaces here"
   package=$(realpath "${1:-$(scripts/deb.sh)}")
   base=${DEBIAN_ROOT:-target/debian-root}
@@ -25,7 +25,7 @@ if [ -z "${INSIDE:-}" ]; then
     rm -rf "$base"
     mkdir -p "$(dirname "$base")"
     debootstrap --variant=minbase --include=systemd,systemd-sysv,man-db,ca-certificates stable "$base" \
-      http://deb.debian.org/debian >/dev/null || lacks "no Debian mirror within reach"
+      http://deb.debian.org/debian >/dev/null || lacking "no Debian mirror within reach"
     touch "$base/complete"
   fi
   INSIDE=1 exec unshare --mount --propagation private "${BASH_SOURCE[0]}" "$package" "$(realpath "$base")"
@@ -34,7 +34,7 @@ fi
 package=$1 base=$2
 work=$(mktemp -d)
 root=$work/root
-passed=0 failed=0 skipped=0
+. scripts/checks.sh
 init="" group=""
 
 cleanup() {
@@ -49,18 +49,8 @@ cleanup() {
   umount -l "$work" 2>/dev/null || true
   rmdir "$work" || true
 }
-trap cleanup EXIT
-trap 'echo "FAIL the test itself broke off: line $LINENO: $BASH_COMMAND"' ERR
-
-ok() { passed=$((passed + 1)); echo "ok   $1"; }
-fail() { failed=$((failed + 1)); echo "FAIL $1"; sed 's/^/       /' <<<"${2:-}"; }
-skip() { skipped=$((skipped + 1)); echo "skip $1"; }
-
-# WHAT COMMAND…: the command decides
-check() {
-  local said
-  if said=$("${@:2}" 2>&1); then ok "$1"; else fail "$1" "$said"; fi
-}
+trap 'cleanup; tell_broken' EXIT
+trap 'broken="line $LINENO: $BASH_COMMAND"' ERR
 
 # WHAT WANTED GOT
 same() { if [ "$2" = "$3" ]; then ok "$1"; else fail "$1" "wanted: $2"$'\n'"got:    $3"; fi; }
@@ -166,14 +156,14 @@ BOOT
 
 inside() { nsenter -t "$init" -m -p -n -u -i -C -r -w env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C "$@"; }
 state() { inside systemctl show sami-proxy --value -p "$1"; }
-is() { [ "$(state "$1")" = "$2" ]; }
+state_is() { [ "$(state "$1")" = "$2" ]; }
 well() { inside sami-proxy healthcheck; }
 # systemd refuses the sixth start within ten seconds, and this test is quick.
 anew() { inside systemctl reset-failed sami-proxy; }
 # WORD: the service log has it
 logged() { inside journalctl --no-pager -q -u sami-proxy | grep -qF -- "$1"; }
 # NUMBER: it was started again more often than that, and is up
-restarted() { [ "$(state NRestarts)" -gt "$1" ] && is ActiveState active && well; }
+restarted() { [ "$(state NRestarts)" -gt "$1" ] && state_is ActiveState active && well; }
 
 start_system() {
   local hierarchy
@@ -202,7 +192,7 @@ if ! start_system; then
   skip "a running systemd: it can't be booted in namespaces here"
 else
   check "under systemd, dpkg installs and starts it" inside dpkg -i /root/sami-proxy.deb
-  check "it is up, as it has said itself" until_it is ActiveState active
+  check "it is up, as it has said itself" until_it state_is ActiveState active
   ((failed == 0)) || inside sh -c 'systemctl status --no-pager sami-proxy; journalctl -q --no-pager -n 30 -u sami-proxy' || true
   same "Type, watchdog" "notify 30s" "$(state Type) $(inside systemctl show sami-proxy --value -p WatchdogUSec)"
   check "it answers" well
@@ -252,7 +242,7 @@ else
   anew
   inside sh -c 'echo "nonsense = 1" >>/etc/sami-proxy/sami-proxy.toml'
   inside systemctl restart sami-proxy 2>/dev/null || true
-  check "a wrong setting: it fails and is not started again and again" until_it is ActiveState failed
+  check "a wrong setting: it fails and is not started again and again" until_it state_is ActiveState failed
   check "the journal names the setting" until_it logged "nonsense"
   inside sed -i '/nonsense/d' /etc/sami-proxy/sami-proxy.toml
 
@@ -283,5 +273,4 @@ else
   same "nothing is left" "" "$(diff <(echo "$before") <(files) | grep '^[<>]' | grep -vE "$boots" || true)"
 fi
 
-echo "$passed passed, $failed failed$( ((skipped == 0)) || echo ", $skipped skipped")"
-if ((failed > 0)); then exit 1; fi
+finish

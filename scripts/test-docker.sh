@@ -25,11 +25,10 @@ readonly source=https://example.org/sami-proxy revision=0123456789abcdef # as a 
 readonly labels=(--build-arg "SOURCE=$source" --build-arg "REVISION=$revision")
 readonly builds=(-f dangling=true -f label=sami-proxy.stage=build)
 
-passed=0 failed=0
 containers=() tags=() networks=() volumes=() loads=()
 had_image="" # the image that had the tag before
 work=$(mktemp -d)
-over=false broken=""
+. scripts/checks.sh
 
 cleanup() {
   ((${#loads[@]} == 0)) || kill "${loads[@]}" 2>/dev/null || true
@@ -44,7 +43,7 @@ cleanup() {
 }
 at_exit() {
   cleanup
-  $over || { echo "FAIL the test itself broke off: $broken" && echo "$passed passed, $((failed + 1)) failed"; }
+  tell_broken
 }
 trap at_exit EXIT
 trap 'broken="line $LINENO: $BASH_COMMAND"' ERR
@@ -52,35 +51,14 @@ trap 'broken="a signal"; exit 130' INT TERM
 
 # ------------------------------------------------------------------------------------------------------------- helpers
 
-ok() {
-  passed=$((passed + 1))
-  echo "ok   $1"
-}
-
-# WHAT OUTPUT
-fail() {
-  failed=$((failed + 1))
-  echo "FAIL $1"
-  [[ -z ${2:-} ]] || sed 's/^/       /' <<<"$2"
-}
-
-# WHAT COMMAND…: the command decides, and what it says is shown when it says no.
-check() {
-  local what=$1 said
-  shift
-  if said=$("$@" 2>&1); then ok "$what"; else fail "$what" "$said"; fi
-}
-
-finish() {
-  over=true
+# Before the counts: what is left is a failure.
+leave() {
   if ((failed == 0)); then
     cleanup
     containers=() networks=() volumes=() tags=()
     check "nothing of the test is left" is "$(left)" ""
   fi
-  echo "$passed passed, $failed failed"
-  ((failed == 0)) || exit 1
-  exit 0
+  finish
 }
 
 # What the engine still has of this test.
@@ -91,43 +69,6 @@ left() {
   docker volume ls -q -f "name=^$run"
   [[ -n $had_image ]] || docker images -q "$image"
 }
-
-skip_all() {
-  over=true
-  echo "skip everything: $1"
-  echo "0 passed, 0 failed, 1 skipped"
-  exit 0
-}
-
-# Milliseconds of a clock that nobody sets.
-now() {
-  local up
-  read -r up _ </proc/uptime
-  echo $((10#${up/./} * 10))
-}
-
-# SECONDS COMMAND…: runs the command until it succeeds.
-within() {
-  local deadline said
-  deadline=$(($(now) + $1 * 1000))
-  shift
-  until said=$("$@" 2>&1); do
-    if (($(now) > deadline)); then
-      printf '%s\nnot in time: %s\n' "$said" "$*"
-      return 1
-    fi
-    sleep 0.05
-  done
-}
-
-# GOT WANTED
-is() { [[ $1 == "$2" ]] || { printf 'got:    %s\nwanted: %s\n' "$1" "$2"; return 1; }; }
-
-# TEXT WANTED
-has() { [[ $1 == *"$2"* ]] || { printf 'without "%s":\n%s\n' "$2" "$1"; return 1; }; }
-
-# TEXT UNWANTED
-lacks() { [[ $1 != *"$2"* ]] || { printf 'with "%s":\n%s\n' "$2" "$1"; return 1; }; }
 
 # LOWEST VALUE HIGHEST
 between() { (($1 <= $2 && $2 <= $3)) || { echo "$2 is not from $1 to $3"; return 1; }; }
@@ -213,7 +154,7 @@ build() {
   # --network host: where only the host reaches the crate registry.
   if ! nice docker build --network host -t "$tag" "$@" . >"$work/build.log" 2>&1; then
     fail "$tag builds" "$(tail -40 "$work/build.log")"
-    finish
+    leave
   fi
   ok "$tag builds ($((($(now) - began) / 1000)) s)"
 }
@@ -286,7 +227,7 @@ start_main() {
     published=$(published_port)
   else
     fail "${command[*]}" "$said"
-    finish
+    leave
   fi
 }
 
@@ -351,7 +292,7 @@ test_kill() {
   local what="killed with SIGKILL" killed round since longest=0 took
   killed=$(field "$main" '{{.State.Pid}}')
   if ! kill -0 "$killed" 2>/dev/null; then
-    echo "skip $what: process $killed can't be killed from here (root of the engine's machine could)"
+    skip "$what" "process $killed can't be killed from here (root of the engine's machine could)"
     return
   fi
   for _ in 1 2 3 4; do
@@ -526,7 +467,7 @@ test_restart_loop() {
   check "SAMI_PROXY_WORKERS=many: it restarts again and again" within 20 loops
   check "… docker logs names the variable" has "$(docker logs "$main" 2>&1 | sed -n 1p)" SAMI_PROXY_WORKERS
   if [[ $EUID != 0 || ! -S /var/run/docker.sock ]]; then
-    echo "skip … doctor names it: not root of the engine's machine"
+    skip "… doctor names it" "not root of the engine's machine"
     return
   fi
   said=$("$work/sami-proxy" doctor --role host --lang en --port "$published" 2>&1 || true)
@@ -537,14 +478,14 @@ test_compose() {
   if docker compose version >/dev/null 2>&1; then
     check "docker compose config -q" docker compose -f compose.yaml config -q
   else
-    echo "skip docker compose config -q: docker has no compose plugin here"
+    skip "docker compose config -q" "docker has no compose plugin here"
   fi
 }
 
 get_engine
 if docker container inspect "$main" >/dev/null 2>&1; then
   fail "no container $main is here before the test" "one is, and it is not ours. If nobody needs it: docker rm -f $main"
-  finish
+  leave
 fi
 had_image=$(docker images -q "$image")
 [[ -z $had_image ]] || docker tag "$had_image" "$run:before"
@@ -565,4 +506,4 @@ test_scratch
 test_bad_settings
 test_restart_loop
 test_compose
-finish
+leave

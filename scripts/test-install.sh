@@ -17,69 +17,12 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 readonly main=sami-llm-proxy folder=/etc/sami-llm-proxy # as the script has them
 readonly script=$PWD/scripts/install-server.sh
 readonly server=81.85.76.160 client=81.85.76.200
-passed=0 failed=0 skipped=0 over=false broken=""
+. scripts/checks.sh
 
 # ------------------------------------------------------------------------------------------------------------- helpers
 
-ok() {
-  passed=$((passed + 1))
-  echo "ok   $1"
-}
-
-# WHAT OUTPUT
-fail() {
-  failed=$((failed + 1))
-  echo "FAIL $1"
-  [[ -z ${2:-} ]] || sed 's/^/       /' <<<"$2"
-}
-
-skip() {
-  skipped=$((skipped + 1))
-  echo "skip $1"
-}
-
-# WHAT COMMAND…: the command decides, and what it says is shown when it says no.
-check() {
-  local what=$1 said
-  shift
-  if said=$("$@" 2>&1); then ok "$what"; else fail "$what" "$said"; fi
-}
-
-finish() {
-  over=true
-  echo "$passed passed, $failed failed, $skipped skipped"
-  ((failed == 0)) || exit 1
-  exit 0
-}
-
-skip_all() {
-  over=true
-  echo "skip everything: $1"
-  echo "0 passed, 0 failed, 1 skipped"
-  exit 0
-}
-
-# GOT WANTED
-is() { [[ $1 == "$2" ]] || { printf 'got:    %s\nwanted: %s\n' "$1" "$2"; return 1; }; }
-# TEXT WANTED
-has() { [[ $1 == *"$2"* ]] || { printf 'without "%s":\n%s\n' "$2" "$1"; return 1; }; }
-# TEXT UNWANTED
-lacks() { [[ $1 != *"$2"* ]] || { printf 'with "%s":\n%s\n' "$2" "$1"; return 1; }; }
 # TEXT PATTERN
 matches() { [[ $1 =~ $2 ]] || { printf 'not like %s:\n%s\n' "$2" "$1"; return 1; }; }
-
-# SECONDS COMMAND…: until it succeeds
-within() {
-  local deadline=$((SECONDS + $1)) said
-  shift
-  until said=$("$@" 2>&1); do
-    if ((SECONDS > deadline)); then
-      printf '%s\nnot in time: %s\n' "$said" "$*"
-      return 1
-    fi
-    sleep 0.05
-  done
-}
 
 # ---------------------------------------------------------------------------------------------------- outside: namespaces
 
@@ -636,7 +579,7 @@ D
 }
 
 inside() {
-  trap '$over || { echo "FAIL the test itself broke off: $broken" && echo "$passed passed, $((failed + 1)) failed, $skipped skipped"; }' EXIT
+  trap tell_broken EXIT
   trap 'broken="line $LINENO: $BASH_COMMAND"' ERR
   trap 'broken="a signal"; exit 130' INT TERM
   make_server

@@ -12,41 +12,28 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 nothing() { echo "skipped: $1"; echo "0 passed, 0 failed, 1 skipped"; exit 0; }
 # What can be installed is not lacking in CI.
-lacks() { [ "${CI:-}" != true ] || { echo "FAIL $1"; echo "0 passed, 1 failed"; exit 1; }; nothing "$1"; }
+lacking() { [ "${CI:-}" != true ] || { echo "FAIL $1"; echo "0 passed, 1 failed"; exit 1; }; nothing "$1"; }
 
 program=$(realpath "${1:?usage: scripts/test-static.sh PROGRAM}")
 if [ -z "${INSIDE:-}" ]; then
   [ "$(id -u)" = 0 ] || nothing "not root"
-  apt curl python3 iproute2 binutils || lacks "curl, python3, ip or readelf can't be installed here"
+  apt curl python3 iproute2 binutils || lacking "curl, python3, ip or readelf can't be installed here"
   unshare --mount --net true 2>/dev/null || nothing "no namespaces here"
   INSIDE=1 exec unshare --mount --net --propagation private "${BASH_SOURCE[0]}" "$program"
 fi
 
 work=$(mktemp -d)
-passed=0 failed=0
+. scripts/checks.sh
 started=()
 cleanup() {
   ((${#started[@]} == 0)) || kill "${started[@]}" 2>/dev/null || true
   wait
   rm -rf "$work"
 }
-trap cleanup EXIT
-trap 'echo "FAIL the test itself broke off: line $LINENO: $BASH_COMMAND"' ERR
+trap 'cleanup; tell_broken' EXIT
+trap 'broken="line $LINENO: $BASH_COMMAND"' ERR
 
-# WHAT COMMAND…: the command decides
-check() {
-  local said
-  if said=$("${@:2}" 2>&1); then
-    passed=$((passed + 1))
-    echo "ok   $1"
-  else
-    failed=$((failed + 1))
-    echo "FAIL $1"
-    sed 's/^/       /' <<<"$said"
-  fi
-}
 same() { [ "$1" = "$2" ] || { echo "wanted: $1"; echo "got:    $2"; return 1; }; }
-has() { [[ $1 == *"$2"* ]] || { printf 'without "%s":\n%s\n' "$2" "$1"; return 1; }; }
 fetch() { curl -q -sS -m 20 "$@" || return; }
 # COMMAND…: again until it succeeds, at most 20 s
 until_it() {
@@ -69,7 +56,7 @@ machine=$(sed -n 's/^ *Machine: *//p' <<<"$headers")
 case "$(uname -m) $machine" in
   "x86_64 Advanced Micro Devices X86-64" | "aarch64 AArch64") ;;
   "x86_64 AArch64")
-    apt qemu-user-static || lacks "it is for aarch64, and QEMU can't be installed here"
+    apt qemu-user-static || lacking "it is for aarch64, and QEMU can't be installed here"
     cp /usr/bin/qemu-aarch64-static "$root/qemu"
     run=(env -i "$(command -v chroot)" "$root" /qemu /sami-proxy)
     echo "     (it is for aarch64: under QEMU)"
@@ -118,5 +105,4 @@ check "SIGTERM ends it in order" same 0 "$code"
 check "the log says so" grep -q "stopped" "$work/log"
 [ "$failed" = 0 ] || sed 's/^/log: /' "$work/log"
 
-echo "$passed passed, $failed failed"
-if ((failed > 0)); then exit 1; fi
+finish
