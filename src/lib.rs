@@ -21,6 +21,9 @@
 //!
 //! `tests/architecture.rs` holds this picture as a table and fails on an import against it.
 //!
+//! What carries traffic, from `net` on and [`proxy`], is the package `core`, because it is compiled for speed and
+//! everything else for size; it is re-exported here, and its files lie beside the others (`core.rs` names them).
+//!
 //! # A tunnel, file by file
 //!
 //! [`proxy::accept`] takes a place and a socket → [`proxy::spread`] gives it to the worker that has

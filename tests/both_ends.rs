@@ -24,6 +24,7 @@ use sami_proxy::diag::fact::{
 use sami_proxy::diag::fix::fixes_of;
 use sami_proxy::diag::infer::Confidence;
 use sami_proxy::diag::report::Report;
+use sami_proxy::diag::saved;
 use sami_proxy::diag::server::{By, Digest, Finding, Heard, Knocking, Server, Silence};
 use sami_proxy::render::human::{self, Detail};
 use sami_proxy::render::json;
@@ -51,7 +52,7 @@ fn both_ends_are_told_and_saved() {
         let words = Words::new(lang);
         let document = json::document(&report, "doctor", &words);
         schema::check(&schema::of_reports(), &document).unwrap();
-        assert_eq!(json::evidence(&document).unwrap(), std::slice::from_ref(&evidence));
+        assert_eq!(saved::all(&document).unwrap(), std::slice::from_ref(&evidence));
         let checks = document["checks"].as_array().unwrap();
         let references: BTreeSet<&str> =
             checks.iter().map(|check| check["ref"].as_str().unwrap()).collect();

@@ -36,17 +36,19 @@ const UNTOLD: &[&str] = &[
     "container-gone",
 ];
 
-/// What a client sees of the proxy, and what the proxy, asked by `doctor`, says of itself: the same
-/// cause, and the same deed.
+/// What the proxy, asked by `doctor`, says of itself where a client sees only that it does not get
+/// through, by the fault: the same deed mends it. It is never sure of that.
 const FROM_INSIDE: &[(&str, &str)] = &[
-    ("proxy-dns-broken", "container-dns-broken"),
-    ("proxy-no-egress", "container-no-egress"),
+    ("proxy-dns-silent", "container-dns-broken"),
+    ("proxy-dns-fails", "container-dns-broken"),
     // All sites of the laboratory are one machine: while it refuses, the proxy gets out nowhere.
-    ("target-refused", "proxy-no-egress"),
+    ("target-refuses", "proxy-no-egress"),
 ];
 
-fn is_from_inside(wanted: &str, told: Option<&str>) -> bool {
-    told.is_some_and(|told| FROM_INSIDE.contains(&(wanted, told)))
+fn is_from_inside(fault: &str, verdict: &Value) -> bool {
+    let told = verdict["code"].as_str();
+    verdict["confidence"] != "certain"
+        && FROM_INSIDE.iter().any(|it| Some(*it) == told.map(|it| (fault, it)))
 }
 
 /// A cause that does not stop the proxy from working: a warning beside "ok".
@@ -114,7 +116,7 @@ fn is_named(lab: &Lab, fault: &Fault) -> Result<bool, String> {
         if paired
             && fault.code.severity() != Severity::Warning
             && verdict != Some(fault.code.word())
-            && !is_from_inside(fault.code.word(), verdict)
+            && !is_from_inside(fault.name, &told.report["verdict"])
         {
             return Err(format!(
                 "{}: not told from what looks alike: {:#}",
@@ -156,7 +158,7 @@ fn is_right(fault: &Fault, told: &Told, limit: Duration) -> Result<(), String> {
     if *exit != Some(1) {
         return wrong("no problem seen");
     }
-    let inside = is_from_inside(wanted, code);
+    let inside = is_from_inside(fault.name, &report["verdict"]);
     if sure && code != Some(wanted) && !inside {
         return wrong("sure of what is not so");
     }

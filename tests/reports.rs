@@ -20,6 +20,7 @@ use sami_proxy::diag::diagnosis::diagnose;
 use sami_proxy::diag::evidence::{Asked, Evidence};
 use sami_proxy::diag::infer::RULES;
 use sami_proxy::diag::report::Report;
+use sami_proxy::diag::saved;
 use sami_proxy::render::human::{self, Detail};
 use sami_proxy::render::json;
 use sami_proxy::render::look::{Colours, Glyphs, Look};
@@ -259,13 +260,13 @@ fn what_a_document_holds_can_be_diagnosed_again() {
     let reports: Vec<_> = cases().into_iter().map(|(.., it)| Report::new(it)).collect();
     for report in &reports {
         let saved = json::document(report, COMMAND, &english()).to_string();
-        let again = json::evidence(&serde_json::from_str(&saved).unwrap()).unwrap();
+        let again = saved::all(&serde_json::from_str(&saved).unwrap()).unwrap();
         assert_eq!(again, std::slice::from_ref(&report.evidence));
     }
     let saved = json::documents(&reports, COMMAND, &english());
-    assert_eq!(json::evidence(&saved).unwrap().len(), reports.len());
+    assert_eq!(saved::all(&saved).unwrap().len(), reports.len());
     for nonsense in ["{}", "[]", "1", "{\"schema\":2}", "{\"schema\":1,\"evidence\":{}}", HOSTILE] {
-        assert_eq!(json::evidence(&serde_json::from_str(nonsense).unwrap()), None);
+        assert!(saved::all(&serde_json::from_str(nonsense).unwrap()).is_err(), "{nonsense}");
     }
 }
 

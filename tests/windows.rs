@@ -15,6 +15,7 @@ use common::ends::{Answer, Ends, plain};
 use common::process::{Serve, blocking_exchange};
 use common::schema;
 use sami_proxy::diag::report::Report;
+use sami_proxy::diag::saved;
 use sami_proxy::render::json;
 use sami_proxy::render::words::{Lang, Words};
 use serde_json::Value;
@@ -170,7 +171,7 @@ fn a_healthy_proxy_is_found_healthy() {
     assert_eq!((code, &document["verdict"]["code"]), (0, &"ok".into()), "{document:#}");
     assert_eq!(evidence(&document, "hello")["nonce_returned"], true);
     // Linux makes the same document of what Windows has measured: one form, the schema's.
-    let saved = json::evidence(&document).unwrap().remove(0);
+    let saved = saved::all(&document).unwrap().remove(0);
     assert_eq!(json::document(&Report::new(saved), "check-port", &Words::new(Lang::En)), document);
     let (code, out, _) = parts(wine.run(&["check-port", &address]));
     assert!(code == 0 && out.starts_with("✓ OK "), "{out}");
@@ -195,7 +196,7 @@ fn a_proxy_is_probed_from_end_to_end() {
         assert_eq!(check["status"], "ok", "{check:#}");
     }
     // Linux makes the same document of what Windows has measured.
-    let saved = json::evidence(&document).unwrap().remove(0);
+    let saved = saved::all(&document).unwrap().remove(0);
     assert_eq!(json::document(&Report::new(saved), "probe", &Words::new(Lang::En)), document);
     // And Windows of what it has saved in the encoding of PowerShell.
     let file = wine.folder().join("probe.json");

@@ -11,7 +11,7 @@ use zip::result::ZipError;
 use zip::write::SimpleFileOptions;
 
 use super::args::{self, Flags};
-use super::{exit, proxy_url};
+use super::{exit, proxy_url, which_proxy};
 use crate::diag::report::Report;
 use crate::diag::scrub::{Known, Public};
 use crate::render::bundle::files;
@@ -82,7 +82,9 @@ fn known(flags: Flags<'_>) -> Known {
     known.machines.extend(shorter);
     let typed = flags.one(args::USER).and_then(|it| proxy_url::login(it).ok());
     let of_url = |url: &str| proxy_url::parse(url).ok().and_then(|it| it.login);
-    for (user, password) in typed.into_iter().chain(flags.many(args::PROXY).filter_map(of_url)) {
+    let named: Vec<String> = which_proxy::VARIABLES.into_iter().filter_map(set).collect();
+    let urls = flags.many(args::PROXY).chain(named.iter().map(String::as_str));
+    for (user, password) in typed.into_iter().chain(urls.filter_map(of_url)) {
         let joined = format!("{user}:{}", password.reveal());
         known.secrets.extend([BASE64_STANDARD.encode(joined), password.reveal().to_owned()]);
         known.users.push(user.into());

@@ -26,7 +26,7 @@ pub(super) fn run(flags: Flags<'_>, words: &Words, look: Look) -> ExitCode {
 /// Measured now, or read from a saved report.
 fn evidence(flags: Flags<'_>, words: &Words) -> Result<Vec<Evidence>, String> {
     if let Some(file) = flags.one(args::FROM) {
-        return examine::saved(file, flags, &LIVE);
+        return examine::again(file, flags, &LIVE);
     }
     let name_servers = examine::name_servers(flags, &[])?;
     let asked = |subject| Ask::port(subject).comparing(name_servers.clone());

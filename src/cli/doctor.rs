@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::args::{self, Flags};
-use super::{beside, examine, probe};
+use super::{beside, examine, probe, which_proxy};
 use crate::diag::ask::Ask;
 use crate::diag::evidence::{Asked, Command, Evidence, Family, Role, Subject};
 use crate::diag::report::Report;
@@ -32,32 +32,11 @@ const PORT: u16 = 8080;
 const SOCKET: &str = "/var/run/docker.sock";
 /// What a container has, of Docker and of Podman.
 const OF_CONTAINERS: [&str; 2] = ["/.dockerenv", "/run/.containerenv"];
-/// Where a proxy may be named that nobody has typed.
-const VARIABLES: [&str; 5] =
-    ["SAMI_PROXY_TARGET", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
-
 /// Asked with `--online`, of the addresses themselves: Cloudflare and Google.
 const PUBLIC: [&str; 2] = ["https://1.1.1.1/dns-query", "https://8.8.8.8/dns-query"];
 
-/// What has no sense on a server.
-const OF_CLIENTS: [&str; 13] = [
-    args::DNS,
-    args::IPV4,
-    args::IPV6,
-    args::REPEATS,
-    args::TARGET,
-    args::LLM,
-    args::IDLE,
-    args::CA,
-    args::PIN,
-    args::USER,
-    args::ONLINE,
-    args::SSH,
-    args::WITH,
-];
-
-/// What has no sense with a saved report, besides.
-const OF_DOCTORS: [&str; 4] = [args::ONLINE, args::ROLE, args::SSH, args::WITH];
+/// What only has sense for who uses a proxy, besides the flags of `probe`.
+const OF_USERS: [&str; 3] = [args::ONLINE, args::SSH, args::WITH];
 
 /// What has no sense for who uses a proxy.
 const OF_SERVERS: [&str; 4] = [args::CONTAINER, args::PORT, args::WITNESS, args::TOKEN];
@@ -75,42 +54,62 @@ pub(super) fn token_of(report: &Report) -> String {
 /// Measured now, or read from a saved report.
 fn evidence(flags: Flags<'_>, words: &Words) -> Result<Vec<Evidence>, String> {
     if let Some(file) = flags.one(args::FROM) {
-        let live = [&probe::LIVE[..], &OF_DOCTORS[..], &OF_SERVERS[..]].concat();
-        return examine::saved(file, flags, &live);
+        let of_users = [&probe::OF_USERS[..], &OF_USERS].concat();
+        let live = [&of_users[..], &probe::LIVE, &OF_SERVERS, &[args::ROLE]].concat();
+        return examine::again(file, flags, &live);
     }
     let (ask, budget) = match role(flags)? {
-        Asker::Client(proxy) => client(flags, proxy.as_deref())?,
+        Asker::Typed => client(flags, None)?,
+        Asker::Untyped => client(flags, Some(&which(words)?))?,
         Asker::Server(role) => server(flags, role)?,
     };
     examine::measure(vec![ask], budget, words)
 }
 
+/// The proxy that nobody has typed.
+fn which(words: &Words) -> Result<String, String> {
+    let known = which_proxy::known(|name| std::env::var(name).ok());
+    let asked = || {
+        let there = which_proxy::somebody_is_there();
+        there.then(|| which_proxy::ask(&mut std::io::stdin().lock(), words, None)).flatten()
+    };
+    known.or_else(asked).ok_or_else(|| {
+        "doctor needs a proxy, such as 81.85.76.160:8080; on the server without Docker: doctor \
+--role host"
+            .to_owned()
+    })
+}
+
 /// From where it is looked.
 #[derive(Debug, PartialEq, Eq)]
 enum Asker {
-    /// By who uses a proxy: the one that was typed, or this one.
-    Client(Option<String>),
+    /// By who uses a proxy: the one that was typed.
+    Typed,
+    /// … or one that this machine knows, or the person.
+    Untyped,
     /// On the server, or in the container.
     Server(Role),
 }
 
-/// What is known without a question.
-struct Here {
-    /// A proxy was named.
-    typed: bool,
-    in_container: bool,
-    has_docker: bool,
-    proxy: Option<String>,
+/// What kind of place this is, as far as it can be known without a question.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Container,
+    /// A server of a proxy, or taken for one.
+    Host,
+    Elsewhere,
 }
 
-impl Here {
+impl Place {
     fn look(flags: Flags<'_>) -> Self {
-        let named = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
-        Self {
-            typed: flags.many(args::PROXY).next().is_some(),
-            in_container: in_container(),
-            has_docker: std::env::var_os("DOCKER_HOST").is_some() || Path::new(SOCKET).exists(),
-            proxy: VARIABLES.into_iter().find_map(named),
+        let docker = || std::env::var_os("DOCKER_HOST").is_some() || Path::new(SOCKET).exists();
+        let is_meant = OF_SERVERS.iter().any(|name| flags.is_given(name));
+        if in_container() {
+            Self::Container
+        } else if is_meant || docker() || serves() {
+            Self::Host
+        } else {
+            Self::Elsewhere
         }
     }
 }
@@ -122,25 +121,39 @@ fn role(flags: Flags<'_>) -> Result<Asker, String> {
         Some("container") => Some(Role::Container),
         _ => None,
     };
-    decide(wanted, &Here::look(flags))
+    let typed = flags.many(args::PROXY).next();
+    decide(wanted, typed, || Place::look(flags))
 }
 
-fn decide(wanted: Option<Role>, here: &Here) -> Result<Asker, String> {
-    match (wanted, here.typed) {
-        (Some(Role::Host | Role::Container), true) => {
+fn decide(
+    wanted: Option<Role>,
+    typed: Option<&str>,
+    place: impl FnOnce() -> Place,
+) -> Result<Asker, String> {
+    match (wanted, typed) {
+        (Some(Role::Host | Role::Container), Some(_)) => {
             Err("--role host and container look at this machine: leave out the proxy".to_owned())
         }
-        (Some(role @ (Role::Host | Role::Container)), false) => Ok(Asker::Server(role)),
-        (Some(Role::Client) | None, true) => Ok(Asker::Client(None)),
-        (None, false) if here.in_container => Ok(Asker::Server(Role::Container)),
-        (None, false) if here.has_docker => Ok(Asker::Server(Role::Host)),
-        (Some(Role::Client) | None, false) => match &here.proxy {
-            Some(proxy) => Ok(Asker::Client(Some(proxy.clone()))),
-            None => Err("doctor needs a proxy, such as 81.85.76.160:8080; on the server without \
-Docker: doctor --role host"
-                .to_owned()),
-        },
+        (Some(role @ (Role::Host | Role::Container)), None) => Ok(Asker::Server(role)),
+        (Some(Role::Client) | None, Some(_)) => Ok(Asker::Typed),
+        (Some(Role::Client), None) => Ok(Asker::Untyped),
+        (None, None) => Ok(match place() {
+            Place::Container => Asker::Server(Role::Container),
+            Place::Host => Asker::Server(Role::Host),
+            Place::Elsewhere => Asker::Untyped,
+        }),
     }
+}
+
+/// Whether `serve` runs on this machine, as far as `/proc` tells.
+fn serves() -> bool {
+    let Ok(processes) = std::fs::read_dir("/proc") else { return false };
+    processes.flatten().any(|process| {
+        let line = std::fs::read(process.path().join("cmdline")).unwrap_or_default();
+        let mut words = line.split(|byte| *byte == 0);
+        let is_ours = words.next().is_some_and(|program| program.ends_with(b"sami-proxy"));
+        is_ours && words.any(|word| word == args::SERVE.as_bytes())
+    })
 }
 
 fn client(flags: Flags<'_>, proxy: Option<&str>) -> Result<(Ask, Duration), String> {
@@ -175,7 +188,8 @@ fn client(flags: Flags<'_>, proxy: Option<&str>) -> Result<(Ask, Duration), Stri
 }
 
 fn server(flags: Flags<'_>, role: Role) -> Result<(Ask, Duration), String> {
-    forbid(flags, &OF_CLIENTS, "is for who uses a proxy; give HOST:PORT with it")?;
+    let of_users = [&probe::OF_USERS[..], &OF_USERS].concat();
+    forbid(flags, &of_users, "is for who uses a proxy; give HOST:PORT with it")?;
     let port = match flags.one(args::PORT) {
         None => PORT,
         Some(text) => text.parse().ok().filter(|port| *port > 0).ok_or_else(|| {
@@ -243,29 +257,23 @@ fn own_address() -> IpAddr {
 
 #[cfg(test)]
 mod tests {
-    use super::{Asker, Here, decide};
+    use super::{Asker, Place, decide};
     use crate::diag::evidence::Role;
 
     #[test]
     fn where_it_runs_is_found_out() {
-        let here = |in_container, has_docker, proxy: Option<&str>| Here {
-            typed: false,
-            in_container,
-            has_docker,
-            proxy: proxy.map(str::to_owned),
-        };
-        let (nowhere, server) = (here(false, false, None), here(false, true, Some("p:1")));
-        let inside = here(true, true, None);
-        let user = here(false, false, Some("p:1"));
-        let (host, container) = (Asker::Server(Role::Host), Asker::Server(Role::Container));
-        let typed = Here { typed: true, ..here(true, true, None) };
-        assert_eq!(decide(None, &typed), Ok(Asker::Client(None)));
-        assert!(decide(Some(Role::Host), &typed).is_err());
-        assert_eq!(decide(None, &server), Ok(host));
-        assert_eq!(decide(None, &inside), Ok(container));
-        assert_eq!(decide(None, &user), Ok(Asker::Client(Some("p:1".to_owned()))));
-        assert_eq!(decide(Some(Role::Client), &server), Ok(Asker::Client(Some("p:1".to_owned()))));
-        assert_eq!(decide(Some(Role::Host), &inside), Ok(Asker::Server(Role::Host)));
-        assert!(decide(None, &nowhere).is_err());
+        let server = |role| Some(Asker::Server(role));
+        for (wanted, typed, place, asker) in [
+            (None, None, Place::Elsewhere, Some(Asker::Untyped)),
+            (None, None, Place::Host, server(Role::Host)),
+            (None, None, Place::Container, server(Role::Container)),
+            (None, Some("h:1"), Place::Container, Some(Asker::Typed)),
+            (Some(Role::Client), Some("h:1"), Place::Host, Some(Asker::Typed)),
+            (Some(Role::Client), None, Place::Host, Some(Asker::Untyped)),
+            (Some(Role::Host), None, Place::Container, server(Role::Host)),
+            (Some(Role::Host), Some("h:1"), Place::Host, None),
+        ] {
+            assert_eq!(decide(wanted, typed, || place).ok(), asker, "{wanted:?} {typed:?}");
+        }
     }
 }

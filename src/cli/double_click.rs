@@ -2,18 +2,15 @@
 //! proxy, examines it, and stays until somebody has read the report.
 
 use std::ffi::OsString;
-use std::io::{BufRead, Write};
+use std::io::BufRead;
 use std::process::ExitCode;
 
-use super::{args, exit, proxy_url};
-use crate::render::words::{Arg, Words};
+use super::which_proxy::{self, ask, say};
+use super::{args, exit};
+use crate::render::words::Words;
 
 /// What examines the proxy.
 const COMMAND: &str = args::DOCTOR;
-/// Where the address may be known from, the strongest first.
-const VARIABLES: [&str; 6] =
-    ["SAMI_PROXY_TARGET", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy", "HTTP_PROXY"];
-
 /// The console that this process has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Console {
@@ -55,8 +52,7 @@ pub(super) fn run(
     examine: impl FnOnce(Vec<OsString>) -> ExitCode,
 ) -> ExitCode {
     let mut input = std::io::stdin().lock();
-    let known = VARIABLES.iter().filter_map(|name| variable(name));
-    let known = known.map(|it| it.trim().to_owned()).find(|it| proxy_url::parse(it).is_ok());
+    let known = which_proxy::known(variable);
     say(&words.text("window-welcome", &[]));
     let Some(proxy) = ask(&mut input, words, known.as_deref()) else {
         return ExitCode::from(exit::INCONCLUSIVE);
@@ -67,44 +63,9 @@ pub(super) fn run(
     code
 }
 
-/// The proxy that the person names, or `known` when nothing is entered.
-fn ask(input: &mut impl BufRead, words: &Words, known: Option<&str>) -> Option<String> {
-    // A password is not shown.
-    let shown = known.and_then(|it| proxy_url::parse(it).ok());
-    let question = match shown {
-        Some(url) => {
-            let proxy = url.address.to_string();
-            words.text("window-ask-known", &[("proxy", Arg::Text(&proxy))])
-        }
-        None => words.text("window-ask", &[]),
-    };
-    loop {
-        say(&question);
-        let mut line = String::new();
-        if input.read_line(&mut line).ok()? == 0 {
-            return None;
-        }
-        let line = line.trim().trim_start_matches('\u{feff}').trim();
-        match (line, known) {
-            ("", Some(known)) => return Some(known.to_owned()),
-            ("", None) => {}
-            (line, _) => match proxy_url::parse(line) {
-                Ok(_) => return Some(line.to_owned()),
-                Err(_) => say(&words.text("window-wrong", &[])),
-            },
-        }
-    }
-}
-
-fn say(text: &str) {
-    // Whoever can't see it can't answer either, and then the input ends.
-    let _gone = writeln!(std::io::stderr().lock(), "{text}");
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{Console, Person, ask, is_one};
-    use crate::render::words::{Lang, Words};
+    use super::{Console, Person, is_one};
 
     #[test]
     fn only_a_window_of_our_own_without_arguments_asks() {
@@ -120,24 +81,6 @@ mod tests {
         ] {
             let asks = is_one(arguments, Console::of(processes, person));
             assert_eq!(asks, expected, "{arguments} {processes} {person:?}");
-        }
-    }
-
-    #[test]
-    fn it_asks_until_it_has_a_proxy() {
-        let words = Words::new(Lang::En);
-        let known = Some("http://u:p@known:8080");
-        for (typed, known, expected) in [
-            ("h:1\r\n", None, Some("h:1")),
-            ("\n  \nnonsense\n h:1 \n", None, Some("h:1")),
-            ("\u{feff}h:1\n", None, Some("h:1")),
-            ("\r\n", known, Some("http://u:p@known:8080")),
-            ("h:1", known, Some("h:1")),
-            ("nonsense\n", None, None),
-            ("", known, None),
-        ] {
-            let answer = ask(&mut typed.as_bytes(), &words, known);
-            assert_eq!(answer.as_deref(), expected, "{typed:?}");
         }
     }
 }

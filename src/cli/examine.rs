@@ -16,6 +16,7 @@ use crate::diag::ask::Ask;
 use crate::diag::evidence::{Evidence, Family, Subject};
 use crate::diag::report::Report;
 use crate::diag::run::run as examine;
+use crate::diag::saved::{self, Unread};
 use crate::net::resolve::NameServer;
 use crate::proxy::crew;
 use crate::render::human::{self, Detail};
@@ -101,7 +102,7 @@ fn print(
 }
 
 /// The evidence in the report `file`, which no flag of `live` may stand beside.
-pub(super) fn saved(file: &str, flags: Flags<'_>, live: &[&str]) -> Result<Vec<Evidence>, String> {
+pub(super) fn again(file: &str, flags: Flags<'_>, live: &[&str]) -> Result<Vec<Evidence>, String> {
     if let Some(other) = live.iter().find(|name| flags.is_given(name)) {
         let other = args::spelled(other);
         return Err(format!("--from diagnoses a saved report again: leave out {other}"));
@@ -115,9 +116,12 @@ pub(super) fn read(flag: &str, file: &str) -> Result<Vec<Evidence>, String> {
     let text = text_file::read(file.as_ref()).map_err(|error| format!("{flag} {file}: {error}"))?;
     let document =
         serde_json::from_str(&text).map_err(|error| format!("{flag} {file}: {error}"))?;
-    json::evidence(&document)
-        .filter(|all| !all.is_empty())
-        .ok_or_else(|| format!("{flag} {file}: this is no report of sami-proxy --json"))
+    saved::all(&document).map_err(|why| match why {
+        Unread::NoReport => format!("{flag} {file}: this is no report of sami-proxy --json"),
+        Unread::OtherVersion => format!(
+            "{flag} {file}: another version of sami-proxy made this report; diagnose it with that one"
+        ),
+    })
 }
 
 pub(super) fn family(flags: Flags<'_>) -> Result<Family, String> {

@@ -26,6 +26,7 @@ mod systemd;
 mod telling;
 mod text_file;
 mod watch;
+mod which_proxy;
 #[cfg(windows)]
 mod windows_console;
 

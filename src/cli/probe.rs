@@ -36,16 +36,15 @@ pub(super) fn run(flags: Flags<'_>, words: &Words, look: Look) -> ExitCode {
 /// Measured now, or read from a saved report.
 fn evidence(flags: Flags<'_>, words: &Words) -> Result<Vec<Evidence>, String> {
     if let Some(file) = flags.one(args::FROM) {
-        return examine::saved(file, flags, &LIVE);
+        return examine::again(file, flags, &[&OF_USERS[..], &LIVE].concat());
     }
     let (ask, budget) = request(flags, None)?;
     examine::measure(vec![ask], budget, words)
 }
 
-/// What has no sense with `--from`.
-pub(super) const LIVE: [&str; 12] = [
+/// What only has sense for who uses a proxy.
+pub(super) const OF_USERS: [&str; 10] = [
     args::DNS,
-    args::TIMEOUT,
     args::IPV4,
     args::IPV6,
     args::REPEATS,
@@ -55,8 +54,10 @@ pub(super) const LIVE: [&str; 12] = [
     args::CA,
     args::PIN,
     args::USER,
-    args::PROXY,
 ];
+
+/// What, besides, has no sense with `--from`.
+pub(super) const LIVE: [&str; 2] = [args::TIMEOUT, args::PROXY];
 
 /// What the flags ask for, of the proxy that was typed, or else of `proxy`.
 pub(super) fn request(flags: Flags<'_>, proxy: Option<&str>) -> Result<(Ask, Duration), String> {

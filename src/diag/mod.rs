@@ -21,6 +21,7 @@ pub mod plan_host;
 pub mod report;
 mod report_host;
 pub mod run;
+pub mod saved;
 pub mod scrub;
 pub mod server;
 pub mod settings;
@@ -28,3 +29,5 @@ pub mod ssh;
 pub mod times;
 pub mod token;
 pub mod withheld;
+
+pub use checks::proxy_settings;

@@ -2421,6 +2421,7 @@ bundle-readme =
 ### Both ends
 
 joint-kept-away = the server watched for { $seconds } s and saw no packet to port { $port }: most likely the hosting's firewall drops them
+behind-nat-perhaps = this computer has no public address, only { $other }, and listens on port { $port } itself: if it is the server, its public address need not lead back to it, and a test from here means nothing
 joint-command = on the server: { $subject }; then here: sami-proxy doctor { $proxy } --with TOKEN
 joint-token = The token of this server; on your own computer: sami-proxy doctor ADDRESS:{ $port } --with TOKEN
 joint-old-token = the server as it is now

@@ -2417,6 +2417,7 @@ bundle-readme =
 ### Обе стороны
 
 joint-kept-away = сервер смотрел { $seconds } с и не видел ни одного пакета на порт { $port }: скорее всего, их не пропускает хостинг
+behind-nat-perhaps = у этого компьютера нет публичного адреса, только { $other }, и он сам слушает порт { $port }: если это и есть сервер, его публичный адрес может не вести обратно к нему, и проверка отсюда ничего не значит
 joint-command = на сервере: { $subject }; затем здесь: sami-proxy doctor { $proxy } --with TOKEN
 joint-token = Токен этого сервера; на своём компьютере: sami-proxy doctor ADDRESS:{ $port } --with TOKEN
 joint-old-token = каков сервер сейчас

@@ -1,4 +1,4 @@
-//! The document that `--json` prints, and that `--from` reads again.
+//! The document that `--json` prints, and that `--from` reads again (`diag::saved`).
 
 use serde_json::{Value, json};
 
@@ -10,7 +10,6 @@ use crate::diag::fact::Fact;
 use crate::diag::fix::fixes_of;
 use crate::diag::infer::Suspect;
 use crate::diag::report::{Health, Report, SCHEMA, health};
-use crate::target::Target;
 
 /// The document of one report; its `evidence` is everything that is needed to make it again. Only
 /// its texts are in a language; codes and the words of the schema never are.
@@ -49,22 +48,6 @@ pub fn documents(reports: &[Report], command: &str, words: &Words) -> Value {
         "verdict": worst.map(|report| verdict(report, words)),
         "targets": reports.iter().map(|report| document(report, command, words)).collect::<Vec<_>>(),
     })
-}
-
-/// The evidence in a saved document, of each of its targets; `None` when it is no such document.
-pub fn evidence(document: &Value) -> Option<Vec<Evidence>> {
-    if document.get("schema").and_then(Value::as_u64) != Some(SCHEMA.into()) {
-        return None;
-    }
-    let one = |document: &Value| -> Option<Evidence> {
-        let evidence: Evidence = serde_json::from_value(document.get("evidence")?.clone()).ok()?;
-        // It stands in commands that people copy.
-        Target::from_authority(&evidence.subject.authority()).ok().map(|_| evidence)
-    };
-    match document.get("targets").and_then(Value::as_array) {
-        Some(targets) => targets.iter().map(one).collect(),
-        None => one(document).map(|evidence| vec![evidence]),
-    }
 }
 
 fn verdict(report: &Report, words: &Words) -> Value {

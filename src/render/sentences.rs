@@ -14,7 +14,7 @@ use crate::diag::fact::{
     Addresses, Attempt, CheckId, Connects, Data, Fact, Hello, Journey, Outcome, Route, Speaks,
     Status,
 };
-use crate::diag::infer::Suspect;
+use crate::diag::infer::{Confidence, Suspect};
 use crate::diag::report::Report;
 use crate::diag::times::round_trips;
 
@@ -98,6 +98,10 @@ pub(super) fn cause(report: &Report, suspect: &Suspect, words: &Words) -> String
         // It was proved by both ends, not only suspected by one.
         (Code::CloudFirewallSuspected, _) if suspect.severity == Severity::Problem => {
             words.text("joint-kept-away", &all)
+        }
+        // Who asks may be on the server.
+        (Code::BehindNat, _) if suspect.confidence == Confidence::Possible => {
+            words.text("behind-nat-perhaps", &all)
         }
         (Code::Ok, Command::CheckPort) if untold => words.text("ok-untold", &all),
         _ => words.summary(suspect.code, &all),

@@ -147,13 +147,35 @@ const MUCH: (u64, u64) = (2, 50);
 /// More values of one kind would bury the rest; the last change then tells how many there are in all.
 const MOST_VALUES: usize = 20;
 
+/// What is told of the server where its evidence came along; whose the rest is would not be clear.
+const OF_SERVER: [What; 9] = [
+    What::Check,
+    What::ServerAddresses,
+    What::Container,
+    What::Image,
+    What::ContainerStarted,
+    What::PublishedPorts,
+    What::DockerVersion,
+    What::Dnat,
+    What::FirewallRules,
+];
+
 /// What is different in `new`.
 pub fn changes(old: &Evidence, new: &Evidence) -> Vec<Change> {
     let mut found = Vec::new();
-    for (what, how, look) in LOOKS {
-        if let (Some(before), Some(after)) = (look(old), look(new)) {
-            compare(what, how, (&before, &after), &mut found);
+    let mut look_at = |old: &Evidence, new: &Evidence, only: Option<&[What]>| {
+        for (what, how, look) in LOOKS {
+            if only.is_some_and(|only| !only.contains(&what)) {
+                continue;
+            }
+            if let (Some(before), Some(after)) = (look(old), look(new)) {
+                compare(what, how, (&before, &after), &mut found);
+            }
         }
+    };
+    look_at(old, new, None);
+    if let (Some(old), Some(new)) = (old.of_server(), new.of_server()) {
+        look_at(old, new, Some(&OF_SERVER));
     }
     timings(old, new, &mut found);
     found
@@ -377,6 +399,7 @@ mod tests {
 
     use super::{Change, MOST_VALUES, What, changes};
     use crate::diag::evidence::Evidence;
+    use crate::diag::server::{By, Heard, Server};
 
     fn case(name: &str) -> Value {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases").join(name);
@@ -627,5 +650,25 @@ mod tests {
             let told = seen.iter().any(|it| it.what == What::Timing && it.subject == "connect");
             assert_eq!(told, expected, "{us}: {seen:?}");
         }
+    }
+
+    #[test]
+    fn of_the_server_is_told_what_can_only_be_its_own() {
+        let joined = |server: &str| {
+            let mut all = evidence(&case("port-refused"));
+            let heard = Heard::Evidence(Box::new(evidence(&case(server))));
+            all.server = Some(Box::new(Server::new(By::Ssh, heard)));
+            all
+        };
+        let (old, new) = (joined("port-published-loopback-only"), joined("port-not-published"));
+        let found = changes(&old, &new);
+        let of = |what| found.iter().filter(|it| it.what == what).count();
+        assert_eq!(of(What::PublishedPorts), 1, "{found:?}");
+        assert_eq!(of(What::Verdict), 1, "{found:?}");
+        assert_eq!(of(What::Target) + of(What::Mtu), 0, "{found:?}");
+        assert!(changes(&old, &old).is_empty());
+        let unseen = evidence(&case("port-refused"));
+        let verdicts = [What::Verdict, What::Warnings];
+        assert!(changes(&unseen, &new).iter().all(|it| verdicts.contains(&it.what)));
     }
 }

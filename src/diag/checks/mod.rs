@@ -21,6 +21,8 @@ use super::plan::Step;
 use super::server::Server;
 use crate::net::knock::{Knock, knock};
 
+pub use machine::proxy_settings;
+
 /// What a check may use.
 #[derive(Debug, Clone)]
 pub(super) struct Context {

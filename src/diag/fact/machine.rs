@@ -21,6 +21,10 @@ pub struct Adapters {
     /// The address from which packets to [`Self::to`] leave.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<IpAddr>,
+    /// Whether this machine itself listens for others on the port that was asked about; `None` where
+    /// that can't be seen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub listens: Option<bool>,
 }
 
 /// A network adapter.

@@ -122,6 +122,19 @@ pub(super) fn local_firewall(evidence: &Evidence) -> Option<Suspect> {
     }
 }
 
+/// This machine may be the very server, and the address that was asked for one that a router has in
+/// its place: it need not lead back (hairpin), and silence then means nothing.
+pub(super) fn behind_nat(evidence: &Evidence) -> Option<Suspect> {
+    let (reference, all) = adapters(evidence)?;
+    let public = |ip: IpAddr| ip.is_ipv4() && is_public(ip);
+    let mut own = all.adapters.iter().flat_map(|it| it.addresses.iter().map(IpNet::addr));
+    let source = all.usual_source.filter(|ip| ip.is_ipv4() && !is_public(*ip))?;
+    let silent = most_telling(&sent(evidence)) == Some(Outcome::Silent);
+    let asked = evidence.candidates().iter().any(|it| public(it.ip().to_canonical()));
+    (all.listens == Some(true) && silent && asked && !own.any(public))
+        .then(|| suspect(Code::BehindNat, Confidence::Possible, [reference]).with("other", &source))
+}
+
 fn has_public_ipv6(all: &Adapters) -> bool {
     let addresses = all.adapters.iter().flat_map(|it| it.addresses.iter().map(IpNet::addr));
     addresses.into_iter().any(|ip| ip.is_ipv6() && is_public(ip))

@@ -206,6 +206,7 @@ pub const RULES: &[(Code, Rule)] = &[
     (Code::BacklogOverflow, packets::backlog_overflow),
     (Code::CloudFirewallSuspected, packets::cloud_firewall_suspected),
     (Code::BehindNat, packets::behind_nat),
+    (Code::BehindNat, machine::behind_nat),
     (Code::PublicAddressDiffers, packets::public_address_differs),
     (Code::SystemProxyDiffers, client::system_proxy_differs),
     (Code::AppBypassesProxy, client::app_bypasses_proxy),

@@ -3,9 +3,8 @@
 use serde_json::{Deserializer, Value};
 
 use crate::diag::evidence::Evidence;
-use crate::diag::report::SCHEMA;
+use crate::diag::saved::{self, Unread};
 use crate::diag::server::{Heard, Silence};
-use crate::target::Target;
 
 /// What `ssh` ends with when it was not let in, or the connection broke (ssh(1)).
 const OF_SSH: i32 = 255;
@@ -58,16 +57,10 @@ pub(super) fn heard(out: &str, complaint: &str, status: Option<i32>) -> Heard {
 pub(in crate::diag) fn report(text: &str) -> Result<Evidence, Silence> {
     let document = Deserializer::from_str(text).into_iter::<Value>().next();
     let Some(Ok(document)) = document else { return Err(Silence::Unreadable) };
-    let schema = document.get("schema").and_then(Value::as_u64).ok_or(Silence::Unreadable)?;
-    if schema != u64::from(SCHEMA) {
-        return Err(Silence::OtherVersion);
-    }
-    let evidence = document.get("evidence").cloned().ok_or(Silence::Unreadable)?;
-    // A later version may have checks that this one does not know.
-    let evidence: Evidence = serde_json::from_value(evidence).map_err(|_| Silence::OtherVersion)?;
-    let authority = evidence.subject.authority();
-    Target::from_authority(&authority).map_err(|_| Silence::Unreadable)?;
-    Ok(evidence)
+    saved::one(&document).map_err(|why| match why {
+        Unread::NoReport => Silence::Unreadable,
+        Unread::OtherVersion => Silence::OtherVersion,
+    })
 }
 
 fn nothing(complaint: &str, status: Option<i32>) -> Silence {

@@ -34,49 +34,46 @@ pub(super) mod witness;
 use super::{Context, Measured};
 use crate::diag::fact::{Skip, Status};
 
-/// Docker's engine.
-pub(super) async fn engine(context: &Context) -> Measured {
-    #[cfg(target_os = "linux")]
-    return engine::run(context).await;
-    #[cfg(not(target_os = "linux"))]
-    not_here(context).await
+/// The checks for which there is nothing to look at elsewhere than on Linux.
+macro_rules! only_on_linux {
+    ($($(#[$doc:meta])* $check:ident;)*) => { $(
+        $(#[$doc])*
+        #[cfg(target_os = "linux")]
+        pub(super) async fn $check(context: &Context) -> Measured {
+            $check::run(context).await
+        }
+
+        $(#[$doc])*
+        #[cfg(not(target_os = "linux"))]
+        pub(super) async fn $check(_context: &Context) -> Measured {
+            std::future::ready((Status::Skipped(Skip::NotHere), None)).await
+        }
+    )* };
 }
 
-/// The containers that may be the proxy's.
-pub(super) async fn containers(context: &Context) -> Measured {
-    #[cfg(target_os = "linux")]
-    return containers::run(context).await;
-    #[cfg(not(target_os = "linux"))]
-    not_here(context).await
+only_on_linux! {
+    /// Docker's engine.
+    engine;
+    /// The containers that may be the proxy's.
+    containers;
+    /// What the proxy's container reaches.
+    egress;
+    /// The container that this is.
+    inside;
+    /// What may run out.
+    resources;
 }
 
-/// What the proxy's container reaches.
-pub(super) async fn egress(context: &Context) -> Measured {
-    #[cfg(target_os = "linux")]
-    return egress::run(context).await;
-    #[cfg(not(target_os = "linux"))]
-    not_here(context).await
+/// Whether this machine listens on `port` for others than itself; `None` where that can't be seen.
+#[cfg(target_os = "linux")]
+pub(super) fn listens_here(port: u16) -> Option<bool> {
+    process::listens_here(port)
 }
 
-/// The container that this is.
-pub(super) async fn inside(context: &Context) -> Measured {
-    #[cfg(target_os = "linux")]
-    return inside::run(context).await;
-    #[cfg(not(target_os = "linux"))]
-    not_here(context).await
-}
-
-/// What may run out.
-pub(super) async fn resources(context: &Context) -> Measured {
-    #[cfg(target_os = "linux")]
-    return resources::run(context).await;
-    #[cfg(not(target_os = "linux"))]
-    not_here(context).await
-}
-
+/// Whether this machine listens on `port` for others than itself; `None` where that can't be seen.
 #[cfg(not(target_os = "linux"))]
-async fn not_here(_context: &Context) -> Measured {
-    std::future::ready((Status::Skipped(Skip::NotHere), None)).await
+pub(super) const fn listens_here(_port: u16) -> Option<bool> {
+    None
 }
 
 /// Does `look` where it does not hold up anybody; elsewhere than on Linux there is nothing to see.

@@ -7,6 +7,7 @@ use netdev::prelude::{Interface, InterfaceType, OperState};
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
+use super::super::host::listens_here;
 use super::super::{Context, Measured};
 use crate::diag::fact::{Adapter, AdapterKind, Adapters, Data, Status};
 use crate::net::knock::source_for;
@@ -23,14 +24,15 @@ const ANYWHERE: [IpAddr; 2] = [
 
 /// All of them.
 pub(in super::super) async fn run(context: &Context) -> Measured {
-    let asked = spawn_blocking(netdev::get_interfaces);
+    let port = context.evidence.subject.port;
+    let asked = spawn_blocking(move || (netdev::get_interfaces(), listens_here(port)));
     let found = tokio::select! {
         found = timeout(LIMIT, asked) => found,
         () = context.over() => return (Status::Failed, None),
     };
-    let interfaces = match found {
+    let (interfaces, listens) = match found {
         // Every machine has a loopback interface: none at all was no answer.
-        Ok(Ok(interfaces)) if !interfaces.is_empty() => interfaces,
+        Ok(Ok(found)) if !found.0.is_empty() => found,
         _ => return (Status::Failed, None),
     };
     let to = context.evidence.subject.ip();
@@ -43,7 +45,8 @@ pub(in super::super) async fn run(context: &Context) -> Measured {
         Err(_) => source_for(ANYWHERE[1]).await.ok(),
     };
     let adapters = interfaces.into_iter().map(adapter).collect();
-    (Status::Worked, Some(Data::Adapters(Adapters { adapters, usual_source, to, source })))
+    let all = Adapters { adapters, usual_source, to, source, listens };
+    (Status::Worked, Some(Data::Adapters(all)))
 }
 
 fn adapter(found: Interface) -> Adapter {

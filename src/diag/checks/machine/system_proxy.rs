@@ -7,15 +7,13 @@ use std::time::Duration;
 use tokio::task::spawn_blocking;
 
 use super::super::{Context, Measured};
-use super::read;
+use super::{READING, read};
 use crate::diag::fact::{Data, Outcome, ProxySetting, ProxySettings, SetProxy, Status};
 
 /// For a connection to this machine itself.
 const LIMIT: Duration = Duration::from_millis(500);
 /// The most proxies that are knocked at.
 const MOST: usize = 8;
-/// Programs that are asked for a setting may hang.
-const READING: Duration = Duration::from_secs(3);
 
 /// Reads all settings, then knocks at each proxy on this machine, all at the same time.
 pub(in super::super) async fn run(context: &Context) -> Measured {
