@@ -16,6 +16,7 @@
 //! | [`net`] | sockets: listen, resolve, dial, ask a parent proxy, relay, TLS | why |
 //! | [`wire`] | bytes ↔ values | does I/O |
 //! | [`target`], [`failure`], [`secret`] | the words of the domain | anything else |
+//! | [`tame`] | text of strangers, made harmless | anything else |
 //! | [`journal`] | lines to standard output without ever waiting | what they say |
 //! | [`worker`] | which thread this is, and what each has for itself | what it does |
 //!
@@ -23,6 +24,7 @@
 //!
 //! What carries traffic, from `net` on and [`proxy`], is the package `core`, because it is compiled for speed and
 //! everything else for size; it is re-exported here, and its files lie beside the others (`core.rs` names them).
+//! Without the feature `doctor` the program only serves: no `cli/diagnose`, [`diag`] and [`render`].
 //!
 //! # A tunnel, file by file
 //!
@@ -55,7 +57,7 @@
 //!
 //! # A diagnosis
 //!
-//! `cli/check_port.rs` → [`diag::plan`] says what to do, area by area → [`diag::run`] runs
+//! `cli/diagnose/check_port.rs` → [`diag::plan`] says what to do, area by area → [`diag::run`] runs
 //! `diag/checks`, each a [`diag::fact`] → [`diag::evidence`] → [`diag::infer`] finds suspects →
 //! [`diag::diagnosis`] picks one cause → [`diag::fix`], [`diag::report`] → [`render`].
 //!
@@ -77,8 +79,11 @@
 
 pub mod cli;
 pub mod config;
+#[cfg(feature = "doctor")]
 pub mod diag;
+#[cfg(feature = "doctor")]
 pub mod render;
+pub mod tame;
 
 // What is built for speed, in a package of its own (core/Cargo.toml).
 pub use sami_proxy_core::{failure, journal, net, proxy, secret, target, wire, worker};

@@ -10,15 +10,15 @@ const MAY_USE: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
-            "cli", "config", "diag", "journal", "net", "proxy", "render", "secret", "target",
-            "wire", "worker",
+            "cli", "config", "diag", "journal", "net", "proxy", "render", "secret", "tame",
+            "target", "wire", "worker",
         ],
     ),
     ("config", &["config", "net", "proxy", "secret", "target"]),
     ("proxy", &["failure", "journal", "net", "proxy", "secret", "target", "wire", "worker"]),
     // proxy and diag never import each other.
     ("diag", &["diag", "failure", "net", "secret", "target", "wire"]),
-    ("render", &["diag", "failure", "render", "target"]),
+    ("render", &["diag", "failure", "render", "tame", "target"]),
     ("net", &["failure", "net", "secret", "target", "wire", "worker"]),
     ("wire", &["secret", "target", "wire"]),
     ("journal", &["worker"]),
@@ -26,6 +26,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("target", &[]),
     ("failure", &[]),
     ("secret", &[]),
+    ("tame", &[]),
 ];
 
 /// Files and folders that only compute: no sockets, files, environment, tasks or clocks.
@@ -33,6 +34,7 @@ const PURE: &[&str] = &[
     "target.rs",
     "failure.rs",
     "secret.rs",
+    "tame.rs",
     "wire",
     "config/table.rs",
     "config/layer.rs",
@@ -52,6 +54,7 @@ const PURE: &[&str] = &[
     "diag/report_host.rs",
     "diag/plan_host.rs",
     "diag/scrub",
+    "diag/saved.rs",
     "diag/settings",
     "diag/times.rs",
     "diag/token.rs",
@@ -74,9 +77,19 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("TcpStream::connect", &["net/dial.rs", "cli/healthcheck.rs"]),
     // Only policy makes an approved address.
     ("Approved(", &["proxy/policy.rs"]),
-    ("clap::", &["cli/args.rs", "cli/mod.rs", "cli/exit.rs"]),
+    (
+        "clap::",
+        &[
+            "cli/args.rs",
+            "cli/mod.rs",
+            "cli/exit.rs",
+            "cli/diagnose/args.rs",
+            "cli/diagnose/mod.rs",
+            "cli/without_doctor.rs",
+        ],
+    ),
     ("println!", &["cli/check_config.rs", "cli/exit.rs"]),
-    ("unsafe ", &["cli/windows_console.rs"]),
+    ("unsafe ", &["cli/diagnose/windows_console.rs"]),
 ];
 
 /// A file without its tests.

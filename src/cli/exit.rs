@@ -6,15 +6,14 @@ use std::fmt::Display;
 use std::process::ExitCode;
 
 use crate::config::ConfigError;
-use crate::diag::diagnosis::State;
-use crate::render::words::tame;
+use crate::tame::tame;
 
 /// A problem was found: not healthy.
 pub(super) const PROBLEM: u8 = 1;
 /// Bad usage or configuration.
 pub(super) const USAGE: u8 = 2;
-
 /// It could not be told.
+#[cfg(feature = "doctor")]
 pub(super) const INCONCLUSIVE: u8 = 3;
 
 /// What clap has to say: help and version are no errors, and an error is one line.
@@ -51,16 +50,8 @@ pub(super) fn config(error: &ConfigError) -> ExitCode {
     line(error, USAGE)
 }
 
-/// What a report comes to.
-pub(super) fn state(worst: Option<State>) -> ExitCode {
-    match worst {
-        Some(State::Ok | State::Degraded) => ExitCode::SUCCESS,
-        Some(State::Broken) => ExitCode::from(PROBLEM),
-        Some(State::Inconclusive) | None => ExitCode::from(INCONCLUSIVE),
-    }
-}
-
 /// One line that is no error.
+#[cfg(feature = "doctor")]
 pub(super) fn note(text: impl Display) {
     eprintln!("{}", tame(&text.to_string()));
 }

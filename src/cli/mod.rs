@@ -1,58 +1,33 @@
 //! Words in, exit code out: the only place with clap and standard output.
 
 mod args;
-mod beside;
-mod bundle;
 mod check_config;
-mod check_port;
-mod compare;
-mod doctor;
-mod double_click;
-mod examine;
+#[cfg(feature = "doctor")]
+mod diagnose;
+#[cfg(not(feature = "doctor"))]
+#[path = "without_doctor.rs"]
+mod diagnose;
 mod exit;
-mod explain;
 mod healthcheck;
 mod host;
 #[cfg(any(windows, test))]
 mod log_file;
-mod probe;
-mod progress;
-mod proxy_url;
-mod report;
 mod serve;
 mod service;
-mod system;
 mod systemd;
 mod telling;
 mod text_file;
-mod watch;
-mod which_proxy;
-#[cfg(windows)]
-mod windows_console;
 
 use std::ffi::OsString;
-use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use crate::config::{ConfigError, Layers, Origin};
-use crate::render::look::{Colours, Glyphs, Look, Output};
-use crate::render::words::{Lang, Words};
 
 /// Runs the program with `arguments` and tells how it went: 0 good, 1 a problem was found, 2 bad
 /// usage or configuration, 3 it could not be told.
 pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
-    system::prepare_console();
     let arguments: Vec<OsString> = arguments.collect();
-    if double_click::is_one(arguments.len(), system::console()) {
-        return in_a_window();
-    }
-    obey(arguments)
-}
-
-/// Asks for a proxy and examines it.
-fn in_a_window() -> ExitCode {
-    let lang = Lang::choose(None, variable, system::language().as_deref());
-    double_click::run(&Words::new(lang), variable, obey)
+    diagnose::double_clicked(&arguments).unwrap_or_else(|| obey(arguments))
 }
 
 fn obey(arguments: Vec<OsString>) -> ExitCode {
@@ -70,22 +45,9 @@ fn obey(arguments: Vec<OsString>) -> ExitCode {
             Ok(layers) => healthcheck::run(&layers),
             Err(error) => exit::config(&error),
         },
-        Some((args::EXPLAIN, flags)) => {
-            let word = flags.get_one::<String>(args::CODE).map(String::as_str);
-            explain::run(word, lang(flags))
-        }
-        Some((args::CHECK_PORT, flags)) => {
-            check_port::run(args::Flags::new(flags), &Words::new(lang(flags)), look(flags))
-        }
-        Some((args::PROBE, flags)) => {
-            probe::run(args::Flags::new(flags), &Words::new(lang(flags)), look(flags))
-        }
-        Some((args::DOCTOR, flags)) => {
-            doctor::run(args::Flags::new(flags), &Words::new(lang(flags)), look(flags))
-        }
         Some((args::SERVICE, flags)) => of_windows(flags),
-        Some((args::WINDOW, _)) => in_a_window(),
-        _ => exit::no_command(),
+        Some((other, flags)) => diagnose::run(other, flags).unwrap_or_else(exit::no_command),
+        None => exit::no_command(),
     }
 }
 
@@ -114,27 +76,9 @@ fn of_windows(flags: &clap::ArgMatches) -> ExitCode {
     }
 }
 
-/// The language of what is said to people.
-fn lang(flags: &clap::ArgMatches) -> Lang {
-    Lang::choose(args::lang(flags), variable, system::language().as_deref())
-}
-
-/// How standard output looks.
-fn look(flags: &clap::ArgMatches) -> Look {
-    let output = if std::io::stdout().is_terminal() { Output::Terminal } else { Output::Other };
-    let colours = Colours::choose(args::when(flags), variable, output);
-    // The console of Windows is given Unicode whatever its code page is.
-    let glyphs = if cfg!(windows) { Glyphs::Unicode } else { Glyphs::choose(variable) };
-    Look { colours, glyphs }
-}
-
 /// The whole command line: for what is made of it, such as manual pages (`examples/manuals.rs`).
 pub fn command() -> clap::Command {
     args::command()
-}
-
-fn variable(name: &str) -> Option<String> {
-    std::env::var(name).ok()
 }
 
 /// Defaults < file < environment < flags.

@@ -9,7 +9,7 @@ use tokio::runtime::Handle;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::host::{Host, Phase};
-use super::{exit, report, systemd, telling};
+use super::{diagnose, exit, systemd, telling};
 use crate::config::{ConfigError, Layers, Machine, Origin, Serve, convert};
 use crate::net::activation::handed_over;
 use crate::net::limits::raise_descriptor_limit;
@@ -108,7 +108,7 @@ async fn serve_until_stopped(
     let settings = serve.settings;
     let given = std::mem::take(&mut host.given);
     let handed_over = given.len();
-    let reporter = report::reporter();
+    let reporter = diagnose::reporter();
     let server = Server::bind(settings.clone(), log, others.clone(), given, reporter).await?;
     let control = server.control();
     tracing::info!("sami-proxy {} starts", env!("CARGO_PKG_VERSION"));

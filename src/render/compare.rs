@@ -6,9 +6,10 @@ use serde_json::{Value, json};
 
 use super::look::{Glyphs, Look};
 use super::sentences::word;
-use super::words::{Arg, Words, tame};
+use super::words::{Arg, Words};
 use crate::diag::changes::{Change, What};
 use crate::diag::evidence::Evidence;
+use crate::tame::tame;
 
 /// Whose subjects are words of ours, and their group.
 const SUBJECTS: [(What, &str); 3] =

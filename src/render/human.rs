@@ -7,7 +7,7 @@ use super::look::Look;
 use super::not_checked::not_checked;
 use super::sentences::{about, advice, cause, headline, sentence, summary, word};
 use super::waterfall;
-use super::words::{Arg, Words, tame};
+use super::words::{Arg, Words};
 use crate::diag::code::{Code, Segment};
 use crate::diag::diagnosis::State;
 use crate::diag::evidence::{Command, Evidence, Role};
@@ -15,6 +15,7 @@ use crate::diag::fact::Fact;
 use crate::diag::fix::fixes_of;
 use crate::diag::infer::Suspect;
 use crate::diag::report::{Health, Report, Stretch, health};
+use crate::tame::tame;
 
 /// How much is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

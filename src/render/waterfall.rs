@@ -6,12 +6,13 @@ use super::human::length;
 use super::look::{Glyphs, Look};
 use super::sentences::{ms, named};
 use super::through::ended;
-use super::words::{Arg, Words, tame};
+use super::words::{Arg, Words};
 use crate::diag::evidence::Evidence;
 use crate::diag::fact::{CheckId, Journey, Trip};
 use crate::diag::infer::reach;
 use crate::diag::llm::provider_of;
 use crate::diag::report::{Health, of_reach};
+use crate::tame::tame;
 
 /// The widest bar, in columns.
 const WIDTH: u64 = 32;

@@ -9,6 +9,7 @@ use fluent_bundle::concurrent::FluentBundle;
 use fluent_bundle::{FluentArgs, FluentResource, FluentValue};
 
 use crate::diag::code::{Code, Segment, Severity};
+use crate::tame::tame;
 
 /// A language that the doctor speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -141,16 +142,6 @@ pub const MEASURED: &[&str] = &[
     "provider",
     "console",
 ];
-
-/// `text` without anything that a terminal obeys: control characters, and those that turn the
-/// direction of writing.
-pub fn tame(text: &str) -> String {
-    let obeyed = |c: char| {
-        c.is_control()
-            || matches!(c, '\u{061c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    };
-    text.chars().map(|c| if obeyed(c) { '\u{fffd}' } else { c }).collect()
-}
 
 const fn source(lang: Lang) -> &'static str {
     match lang {

@@ -8,7 +8,7 @@ use tokio::runtime::Runtime;
 use tokio::time::MissedTickBehavior;
 
 use super::args::{self, Flags};
-use super::examine::Form;
+use super::examine::{Form, exit_code};
 use super::exit;
 use crate::diag::changes::{Change, changes};
 use crate::diag::diagnosis::State;
@@ -117,7 +117,7 @@ fn watch<W: Write, N: Fn() -> String>(
     loop {
         let report = match measure().map(|all| all.into_iter().next()) {
             Ok(Some(evidence)) => Report::new(evidence),
-            Ok(None) => return exit::state(None),
+            Ok(None) => return exit_code(None),
             Err(problem) => return exit::line(problem, exit::USAGE),
         };
         let cut = report.is_cut_short() == Some(Skip::Interrupted);
@@ -135,7 +135,7 @@ fn watch<W: Write, N: Fn() -> String>(
             break;
         }
     }
-    exit::state(last.map(|it| it.diagnosis.state))
+    exit_code(last.map(|it| it.diagnosis.state))
 }
 
 impl<W: Write, N: Fn() -> String> Screen<'_, W, N> {
@@ -273,7 +273,7 @@ mod tests {
         assert!(gone.contains("verdict: accepted-then-closed → port-refused"), "{text}");
         assert!(back.contains("verdict: port-refused → accepted-then-closed"), "{text}");
         assert!(!gone.contains("because  ") && !back.contains("because  "), "{text}");
-        assert_eq!(code, format!("{:?}", exit::state(Some(State::Broken))));
+        assert_eq!(code, format!("{:?}", exit_code(Some(State::Broken))));
     }
 
     #[test]

@@ -13,6 +13,7 @@ use super::progress::Progress;
 use super::{exit, text_file};
 use crate::config::name_server;
 use crate::diag::ask::Ask;
+use crate::diag::diagnosis::State;
 use crate::diag::evidence::{Evidence, Family, Subject};
 use crate::diag::report::Report;
 use crate::diag::run::run as examine;
@@ -98,7 +99,16 @@ fn print(
     if reports.iter().any(|report| !beside.keep(report, command, words)) {
         return ExitCode::from(exit::USAGE);
     }
-    exit::state(reports.iter().map(|report| report.diagnosis.state).max())
+    exit_code(reports.iter().map(|report| report.diagnosis.state).max())
+}
+
+/// What the worst verdict comes to.
+pub(super) fn exit_code(worst: Option<State>) -> ExitCode {
+    match worst {
+        Some(State::Ok | State::Degraded) => ExitCode::SUCCESS,
+        Some(State::Broken) => ExitCode::from(exit::PROBLEM),
+        Some(State::Inconclusive) | None => ExitCode::from(exit::INCONCLUSIVE),
+    }
 }
 
 /// The evidence in the report `file`, which no flag of `live` may stand beside.

@@ -28,6 +28,8 @@ const BOTH_ENDS: Duration = Duration::from_secs(30);
 const LONGEST_WITNESS: u64 = 300;
 /// README's.
 const PORT: u16 = 8080;
+/// What a server runs.
+const SERVE: &str = super::super::args::SERVE;
 /// Where Docker can be asked.
 const SOCKET: &str = "/var/run/docker.sock";
 /// What a container has, of Docker and of Podman.
@@ -152,7 +154,7 @@ fn serves() -> bool {
         let line = std::fs::read(process.path().join("cmdline")).unwrap_or_default();
         let mut words = line.split(|byte| *byte == 0);
         let is_ours = words.next().is_some_and(|program| program.ends_with(b"sami-proxy"));
-        is_ours && words.any(|word| word == args::SERVE.as_bytes())
+        is_ours && words.any(|word| word == SERVE.as_bytes())
     })
 }
 

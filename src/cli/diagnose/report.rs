@@ -18,7 +18,7 @@ use crate::render::words::{Lang, Words};
 const BUDGET: Duration = Duration::from_secs(8);
 
 /// What the proxy is handed; `None` where there is nothing to see.
-pub(super) fn reporter() -> Option<Reporter> {
+pub(in crate::cli) fn reporter() -> Option<Reporter> {
     cfg!(target_os = "linux").then(|| Reporter::new(look))
 }
 
