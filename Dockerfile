@@ -1,5 +1,6 @@
 # docker build -t sami-llm-proxy .                    the image for daily use: busybox (sh, netstat, wget) and the proxy
-# docker build -t sami-llm-proxy --target scratch .   nothing but the proxy
+# docker build -t sami-llm-proxy --target scratch --build-arg FEATURES=--no-default-features .
+#                                                     nothing but the proxy: no shell, no doctor
 #
 # Works with BuildKit and without it, on any architecture that the base images exist for. For several at once:
 #
@@ -23,19 +24,21 @@ WORKDIR /build
 # (getaddrinfo through NSS) is never asked of it: names go through hickory.
 # Random numbers come from the kernel, not from /dev/urandom.
 ENV RUSTFLAGS="-C target-feature=+crt-static --cfg getrandom_backend=\"linux_getrandom\""
+# --no-default-features: without the doctor
+ARG FEATURES=""
 # The dependencies, with empty libraries in place of ours: this layer stays until a Cargo.toml or Cargo.lock changes.
 COPY Cargo.toml Cargo.lock ./
 COPY core/Cargo.toml core/
 RUN mkdir -p src/bin && echo '//! Stand-in.' | tee src/lib.rs >src/core.rs && echo 'fn main() {}' >src/bin/sami-proxy.rs \
-    && cargo build --release --locked --lib --target "$(rustc --print host-tuple)"
+    && cargo build --release --locked --lib $FEATURES --target "$(rustc --print host-tuple)"
 COPY . .
 # cargo goes by time stamps, and our sources may be older than the stand-ins above. The table of addresses that the
 # program corrects at its start, packed, is 0.4 MB smaller (x86-64 only; glibc 2.36 or newer does it).
 RUN find src -type f -exec touch {} + \
-    && cargo rustc --release --locked --bin sami-proxy --target "$(rustc --print host-tuple)" \
+    && cargo rustc --release --locked --bin sami-proxy $FEATURES --target "$(rustc --print host-tuple)" \
        -- -C link-arg=-Wl,-z,pack-relative-relocs \
     && cp "target/$(rustc --print host-tuple)/release/sami-proxy" /sami-proxy && mkdir /state \
-    && sh scripts/sbom.sh >/sami-proxy.cdx.json
+    && sh scripts/sbom.sh "$(rustc --print host-tuple)" $FEATURES >/sami-proxy.cdx.json
 
 # The two images below say the same of themselves.
 #

@@ -2,15 +2,17 @@
 # Prints what the program is made of, as CycloneDX 1.6 (JSON): every crate that is linked into it, with version, licence,
 # checksum and what it needs. The same sources give the same text.
 #
-#   scripts/sbom.sh [TARGET]      TARGET: x86_64-unknown-linux-musl and the like; without one, this machine
+#   scripts/sbom.sh [TARGET [FLAG]]   TARGET: x86_64-unknown-linux-musl and the like; without one, this machine
+#                                     FLAG: --no-default-features, where it was built with that
 #
 # Needs cargo and awk only, so that it runs in the Dockerfile, too.
 set -eu
 cd "$(dirname "$0")/.."
 target=${1:-$(rustc --print host-tuple)}
+features=${2:-}
 
 # Macros and build scripts run while it is built and are not in it.
-tree=$(cargo tree --locked --package sami-proxy --target "$target" --edges normal,no-proc-macro --prefix none --format '{p}|{l}')
+tree=$(cargo tree --locked --package sami-proxy --target "$target" ${features:+"$features"} --edges normal,no-proc-macro --prefix none --format '{p}|{l}')
 rust=$(rustc --version | cut -d' ' -f2)
 
 printf '%s\n' "$tree" | awk -v target="$target" -v rust="$rust" '

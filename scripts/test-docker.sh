@@ -187,25 +187,26 @@ says_what_it_is() {
     is "$(docker image inspect -f '{{.Config.Healthcheck.Test}}' "$1")" "[CMD /usr/local/bin/sami-proxy healthcheck]"
 }
 
-# TAG: tests/shipping.rs reads it closely
+# TAG [FEATURES]: tests/shipping.rs reads it closely
 says_what_is_in_it() {
   local name=$run-sbom
   containers+=("$name")
   docker create --name "$name" "$1" >/dev/null
   docker cp "$name:/usr/local/share/sami-proxy/sami-proxy.cdx.json" "$work/sbom" >/dev/null
   docker rm "$name" >/dev/null
-  is "$(<"$work/sbom")" "$(scripts/sbom.sh "$(uname -m)-unknown-linux-gnu")"
+  is "$(<"$work/sbom")" "$(scripts/sbom.sh "$(uname -m)-unknown-linux-gnu" "${@:2}")"
 }
 
 test_images() {
   check "the image is at most 15 MB ($(megabytes $image))" between 0 "$(bytes $image)" $((15 * megabyte))
-  # 10 MB is the aim; the doctor and what it stands on are 5 of these
-  echo "info $run:scratch: $(megabytes "$run:scratch")"
+  check "the one with nothing but the proxy at most 10 MB ($(megabytes "$run:scratch"))" \
+    between 0 "$(bytes "$run:scratch")" $((10 * megabyte))
   local tag
   for tag in "$image" "$run:scratch"; do
     check "$tag: labels, user, port, stop signal and health check" says_what_it_is "$tag"
-    check "$tag: what is in it" says_what_is_in_it "$tag"
   done
+  check "$image: what is in it" says_what_is_in_it "$image"
+  check "$run:scratch: what is in it" says_what_is_in_it "$run:scratch" --no-default-features
 }
 
 # ------------------------------------------------------------------------------------------ the command that is promised
@@ -418,6 +419,8 @@ test_scratch() {
   tag=$run:scratch proxy scratch "${auth[@]}"
   check "scratch: the page, by a name" page scratch -U sami:secret -p
   check "scratch: healthy" within 10 is_healthy "$run-scratch"
+  check "scratch: says that it has no doctor" \
+    has "$(docker exec "$run-scratch" /usr/local/bin/sami-proxy doctor --verbose h:1 2>&1)" "\`doctor\` is not in this program"
   took=$(stop scratch)
   check "scratch: docker stop: exit code 0 after $took ms" is "$(exit_code "$run-scratch")" 0
 }
@@ -491,7 +494,7 @@ had_image=$(docker images -q "$image")
 [[ -z $had_image ]] || docker tag "$had_image" "$run:before"
 tags+=("$image" "$run:scratch")
 build "$image" "${labels[@]}" "$@"
-build "$run:scratch" "${labels[@]}" "$@" --target scratch
+build "$run:scratch" "${labels[@]}" "$@" --target scratch --build-arg FEATURES=--no-default-features
 test_images
 test_main
 test_kill

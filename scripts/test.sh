@@ -62,6 +62,7 @@ have docker || apt docker-cli >/dev/null || true
 
 step "format" cargo fmt --check
 step "lints" cargo clippy --locked --all-targets -- -D warnings
+step "lints, without the doctor" cargo clippy --locked --no-default-features -- -D warnings
 counted "Rust tests" '[0-9]+' cargo test --locked --no-fail-fast
 step "documentation" env RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --quiet
 

@@ -19,7 +19,11 @@ fn here() -> &'static Path {
 }
 
 fn bill_of_materials(target: &str) -> Value {
-    let output = Command::new(here().join("scripts/sbom.sh")).arg(target).output().unwrap();
+    bill(&[target])
+}
+
+fn bill(arguments: &[&str]) -> Value {
+    let output = Command::new(here().join("scripts/sbom.sh")).args(arguments).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     serde_json::from_slice(&output.stdout).unwrap()
 }
@@ -100,6 +104,11 @@ fn the_bill_of_materials_is_that_of_its_target() {
         );
     }
     assert_eq!(linux, bill_of_materials("x86_64-unknown-linux-musl"));
+    let lean = bill(&["x86_64-unknown-linux-musl", "--no-default-features"]);
+    for doctors in ["bollard", "netdev", "fluent-bundle", "zip"] {
+        assert!(names(&linux).contains(doctors) && !names(&lean).contains(doctors), "{doctors}");
+    }
+    assert!(names(&lean).is_subset(&names(&linux)));
 }
 
 /// A repository that may be released: what `scripts/release.sh` looks at.

@@ -23,8 +23,11 @@ pub(super) fn commands() -> [Command; 4] {
 /// Says that `command` is not here; `None` when it is one of the others.
 pub(super) fn run(command: &str, _flags: &ArgMatches) -> Option<ExitCode> {
     COMMANDS.contains(&command).then(|| {
-        let elsewhere = "it was built without the doctor. The image with a shell and the released programs have it";
-        exit::line(format!("this program can't {command}: {elsewhere}"), exit::USAGE)
+        let elsewhere = "the image with a shell and the released programs have it";
+        exit::line(
+            format!("`{command}` is not in this program, which only serves: {elsewhere}"),
+            exit::USAGE,
+        )
     })
 }
 

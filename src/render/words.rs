@@ -279,6 +279,7 @@ mod tests {
 
     /// How the messages begin that the code names as they are.
     const LITERALS: &[&str] = &[
+        "behind-nat-",
         "bundle-",
         "changes-",
         "checks-",

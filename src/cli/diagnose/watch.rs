@@ -200,7 +200,7 @@ mod tests {
     use std::time::Duration;
 
     use super::{Form, Next, Screen, watch};
-    use crate::cli::{examine, exit};
+    use crate::cli::diagnose::examine::{self, exit_code};
     use crate::diag::ask::Ask;
     use crate::diag::diagnosis::State;
     use crate::diag::evidence::{Asked, Evidence, Family, Subject};
