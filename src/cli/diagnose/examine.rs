@@ -124,10 +124,11 @@ pub(super) fn again(file: &str, flags: Flags<'_>, live: &[&str]) -> Result<Vec<E
 pub(super) fn read(flag: &str, file: &str) -> Result<Vec<Evidence>, String> {
     let flag = args::spelled(flag);
     let text = text_file::read(file.as_ref()).map_err(|error| format!("{flag} {file}: {error}"))?;
-    let document =
-        serde_json::from_str(&text).map_err(|error| format!("{flag} {file}: {error}"))?;
+    let no_report = "this is no report of sami-proxy --json";
+    let document = serde_json::from_str(&text)
+        .map_err(|error| format!("{flag} {file}: {no_report} ({error})"))?;
     saved::all(&document).map_err(|why| match why {
-        Unread::NoReport => format!("{flag} {file}: this is no report of sami-proxy --json"),
+        Unread::NoReport => format!("{flag} {file}: {no_report}"),
         Unread::OtherVersion => format!(
             "{flag} {file}: another version of sami-proxy made this report; diagnose it with that one"
         ),
