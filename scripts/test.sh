@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Passes all tests that this machine can run. The second command of the README.
 #
-#   scripts/test.sh            everything: installs what the tests need (apt, pip, cargo), about 35 minutes the first time
+#   scripts/test.sh            everything: installs what the tests need (apt, pip, cargo), about an hour on two processors the first time
 #   scripts/test.sh --quick    format, lints, Rust tests: the inner loop
 #
 # What a machine lacks is skipped with a printed reason and counted; with CI=true only what can't be installed may be.
