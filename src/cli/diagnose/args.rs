@@ -137,7 +137,7 @@ fn doctor() -> Command {
     probe()
         .name(DOCTOR)
         .override_usage("sami-proxy doctor [OPTIONS] [PROXY]")
-        .about("What is wrong with a proxy and the way to it, and what to do: with PROXY from here, without it on the proxy's own server")
+        .about("What is wrong with a proxy and the way to it, and what to do: with PROXY from here, without it on the proxy's own server, or of the proxy that this system is set to")
         .arg(
             one(ROLE, "ROLE", "From where to look; else it is found out")
                 .value_parser(["client", "host", "container"]),

@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::args::{self, Flags};
-use super::{beside, examine, probe, which_proxy};
+use super::{beside, examine, probe, variable, which_proxy};
 use crate::diag::ask::Ask;
 use crate::diag::evidence::{Asked, Command, Evidence, Family, Role, Subject};
 use crate::diag::report::Report;
@@ -37,8 +37,10 @@ const OF_CONTAINERS: [&str; 2] = ["/.dockerenv", "/run/.containerenv"];
 /// Asked with `--online`, of the addresses themselves: Cloudflare and Google.
 const PUBLIC: [&str; 2] = ["https://1.1.1.1/dns-query", "https://8.8.8.8/dns-query"];
 
-/// What only has sense for who uses a proxy, besides the flags of `probe`.
-const OF_USERS: [&str; 3] = [args::ONLINE, args::SSH, args::WITH];
+/// What only has sense for who uses a proxy.
+fn of_users() -> Vec<&'static str> {
+    [&probe::OF_USERS[..], &[args::ONLINE, args::SSH, args::WITH]].concat()
+}
 
 /// What has no sense for who uses a proxy.
 const OF_SERVERS: [&str; 4] = [args::CONTAINER, args::PORT, args::WITNESS, args::TOKEN];
@@ -56,8 +58,7 @@ pub(super) fn token_of(report: &Report) -> String {
 /// Measured now, or read from a saved report.
 fn evidence(flags: Flags<'_>, words: &Words) -> Result<Vec<Evidence>, String> {
     if let Some(file) = flags.one(args::FROM) {
-        let of_users = [&probe::OF_USERS[..], &OF_USERS].concat();
-        let live = [&of_users[..], &probe::LIVE, &OF_SERVERS, &[args::ROLE]].concat();
+        let live = [&of_users()[..], &probe::LIVE, &OF_SERVERS, &[args::ROLE]].concat();
         return examine::again(file, flags, &live);
     }
     let (ask, budget) = match role(flags)? {
@@ -70,7 +71,7 @@ fn evidence(flags: Flags<'_>, words: &Words) -> Result<Vec<Evidence>, String> {
 
 /// The proxy that nobody has typed.
 fn which(words: &Words) -> Result<String, String> {
-    let known = which_proxy::known(|name| std::env::var(name).ok());
+    let known = which_proxy::known(variable);
     let asked = || {
         let there = which_proxy::somebody_is_there();
         there.then(|| which_proxy::ask(&mut std::io::stdin().lock(), words, None)).flatten()
@@ -190,8 +191,7 @@ fn client(flags: Flags<'_>, proxy: Option<&str>) -> Result<(Ask, Duration), Stri
 }
 
 fn server(flags: Flags<'_>, role: Role) -> Result<(Ask, Duration), String> {
-    let of_users = [&probe::OF_USERS[..], &OF_USERS].concat();
-    forbid(flags, &of_users, "is for who uses a proxy; give HOST:PORT with it")?;
+    forbid(flags, &of_users(), "is for who uses a proxy; give HOST:PORT with it")?;
     let port = match flags.one(args::PORT) {
         None => PORT,
         Some(text) => text.parse().ok().filter(|port| *port > 0).ok_or_else(|| {

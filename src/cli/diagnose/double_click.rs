@@ -11,6 +11,7 @@ use crate::render::words::Words;
 
 /// What examines the proxy.
 const COMMAND: &str = args::DOCTOR;
+
 /// The console that this process has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Console {

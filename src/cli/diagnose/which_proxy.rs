@@ -15,7 +15,7 @@ pub(super) fn known(variable: impl Fn(&str) -> Option<String>) -> Option<String>
     let named = VARIABLES.iter().filter_map(|name| variable(name));
     let mut named = named.map(|it| it.trim().to_owned());
     let is_one = |it: &String| proxy_url::parse(it).is_ok();
-    named.find(is_one).or_else(|| settings::in_use(&proxy_settings()).filter(is_one))
+    named.find(is_one).or_else(|| settings::in_use(&proxy_settings()?).filter(is_one))
 }
 
 /// Whether somebody can be asked: standard output carries the report only.

@@ -13,10 +13,10 @@ use crate::diag::fact::ProxySettings;
 /// Programs that are asked for a setting may hang.
 const READING: Duration = Duration::from_secs(3);
 
-/// The proxy settings of this machine; none when they can't be read in time.
-pub fn proxy_settings() -> ProxySettings {
+/// The proxy settings of this machine; `None` when they can't be read in time.
+pub fn proxy_settings() -> Option<ProxySettings> {
     let (tell, told) = std::sync::mpsc::channel();
     // Who hangs holds up nobody but this thread.
     std::thread::spawn(move || tell.send(read::all()));
-    told.recv_timeout(READING).unwrap_or_default()
+    told.recv_timeout(READING).ok()
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::task::spawn_blocking;
 
 use super::super::{Context, Measured};
-use super::{READING, read};
+use super::proxy_settings;
 use crate::diag::fact::{Data, Outcome, ProxySetting, ProxySettings, SetProxy, Status};
 
 /// For a connection to this machine itself.
@@ -17,8 +17,9 @@ const MOST: usize = 8;
 
 /// Reads all settings, then knocks at each proxy on this machine, all at the same time.
 pub(in super::super) async fn run(context: &Context) -> Measured {
-    let reading = tokio::time::timeout(READING, spawn_blocking(read::all));
-    let Ok(Ok(mut found)) = reading.await else { return (Status::Failed, None) };
+    let Ok(Some(mut found)) = spawn_blocking(proxy_settings).await else {
+        return (Status::Failed, None);
+    };
     let addresses = local(&found);
     let mut knocking = tokio::task::JoinSet::new();
     for address in addresses {
